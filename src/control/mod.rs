@@ -1,0 +1,1 @@
+//! Varlink sessions: bytes to calls to replies.

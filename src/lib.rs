@@ -1,0 +1,14 @@
+//! ostler: a process supervisor for Linux in one process with one thread.
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "control")]
+pub mod control;
+#[doc(hidden)]
+pub mod engine;
+mod reactor;
+mod sys;
+mod vocabulary;
+
+pub use reactor::*;
+pub use vocabulary::*;

@@ -1,0 +1,2 @@
+//! The only system calls and the only `unsafe` of the crate.
+#![allow(unsafe_code)]

@@ -1,0 +1,79 @@
+//! What names a task: inside this process, and for ever.
+
+use super::spec::TaskSpec;
+use super::time::Wall;
+use std::fmt;
+use std::sync::Arc;
+
+/// A process id, always positive.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Pid(i32);
+
+impl Pid {
+    /// The process id of this number, if it is positive.
+    pub fn new(number: i32) -> Option<Pid> {
+        (number > 0).then_some(Pid(number))
+    }
+
+    /// Its number.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A task in this supervisor: a place in its table and the generation of that place, so that the
+/// id of a task that was removed never means another one.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TaskId {
+    index: u32,
+    generation: u32,
+}
+
+impl TaskId {
+    /// Made by the table of tasks only.
+    pub(crate) fn new(index: u32, generation: u32) -> TaskId {
+        TaskId { index, generation }
+    }
+
+    /// The place in the table.
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// How often the place was used before.
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+/// The number of a launch: unique for ever within one instance of the supervisor.
+pub type LaunchNumber = u64;
+
+/// Who waits for the answer to a request. Made by the asker, unique while the answer is due.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What stays the same through the whole life of a launch; shared by its status and events.
+#[derive(PartialEq, Debug)]
+pub struct Identity {
+    /// The task's name, unique among the tasks that are remembered.
+    pub name: Box<str>,
+    /// The number of this launch.
+    pub number: LaunchNumber,
+    /// When it was asked for.
+    pub created: Wall,
+    /// What to run and how; its `name` is not used.
+    pub spec: Arc<TaskSpec>,
+}

@@ -1,0 +1,62 @@
+//! Every bound of the supervisor, in one place, each with its reason.
+
+use std::time::Duration;
+
+/// Files kept by rotation when a sink does not say, the current one included (Nomad's default).
+pub const MAX_FILES_DEFAULT: u32 = 10;
+/// Most files a rotated sink may ask for: `shift` renames each of them at a rotation.
+pub const MAX_FILES_MAX: u32 = 10_000;
+/// Longest name of a task: it becomes part of a cgroup's and a FIFO's file name (NAME_MAX is 255).
+pub const NAME_BYTES_MAX: usize = 200;
+/// Exited tasks that are remembered; a launch beyond it is refused, none is forgotten silently.
+pub const EXITED_TASKS_MAX: usize = 65_536;
+/// Tasks in all: as many as there can be processes (PID_MAX_LIMIT of the kernel) and exited ones.
+pub const TASKS_MAX: usize = 4 << 20;
+/// A launch that does not say gives the exec this long.
+pub const LAUNCH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// A killed process that is not gone after this is stuck in the kernel, and said to be.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// An exit is reported although output is left once its sink has not moved for this long.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+/// Unread output of a FIFO without a reader is kept for this long after the exit.
+pub const LINGER: Duration = Duration::from_secs(5 * 60);
+/// How often a lingering FIFO is looked at: nothing tells when a reader has taken the last byte.
+pub const LINGER_LOOK: Duration = Duration::from_secs(5);
+/// Retry of a sink that fails (disk full): first delay, doubled up to the second.
+pub const SINK_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`SINK_RETRY_FIRST`].
+pub const SINK_RETRY_MAX: Duration = Duration::from_secs(5);
+/// The one buffer that relayed output passes through; also the most that one write to a regular
+/// file carries, since that write blocks the loop.
+pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
+pub const RELAY_TURN_BYTES: usize = 1 << 20;
+/// From this many waiting bytes on, splice is cheaper than read and write.
+pub const SPLICE_BYTES_MIN: usize = 16 << 10;
+/// A pipe that was seen full grows to this (the unprivileged pipe-max-size of the kernel).
+pub const PIPE_BYTES_MAX: usize = 1 << 20;
+/// Grown pipes in all: past pipe-user-pages-soft the kernel gives new pipes of one page only.
+pub const GROWN_PIPES_MAX: usize = 32;
+/// A write to a regular file that takes longer is logged with its path.
+pub const SLOW_WRITE: Duration = Duration::from_millis(50);
+/// Starts in one turn of the loop, about 0.1 ms each, so that calls are answered meanwhile.
+pub const STARTS_PER_TURN: usize = 16;
+/// Exits handled in one turn of the loop.
+pub const EXITS_PER_TURN: usize = 256;
+/// Descriptors kept free for connections, launches in flight and files that are rotated.
+pub const FDS_RESERVED: u64 = 512;
+/// Longest message in either direction, the terminator included.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Connections at once, if the daemon is not told otherwise.
+pub const CONNECTIONS_DEFAULT: usize = 256;
+/// Unsent bytes of a client that does not read; above it the client is dropped.
+pub const SEND_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Events that are remembered for clients that come late or fell behind.
+pub const EVENTS_KEPT: usize = 65_536;
+/// Nesting of a JSON message; the deepest legal one has about six levels.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Staging descriptors above this would have the child copy a long table: it gets its own then.
+pub const STAGING_FD_MAX: i32 = 256;
+
+const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_TURN_BYTES);
+const _: () = assert!(NAME_BYTES_MAX + 32 <= 255);

@@ -1,0 +1,31 @@
+//! The words every layer shares: plain data, no input or output, `std` only.
+//!
+//! A thing that the host, the protocol and the engine all have to name stands here; how it is
+//! done stands in a layer above.
+
+mod deadlines;
+mod error;
+mod event;
+mod id;
+pub mod limits;
+mod request;
+mod resources;
+mod signal;
+mod sink;
+mod spec;
+mod status;
+mod time;
+mod validate;
+
+pub use deadlines::Deadlines;
+pub use error::{InvalidField, RequestError, Stage, StartError};
+pub use event::{Event, EventKind};
+pub use id::{Identity, LaunchNumber, Pid, TaskId, Ticket};
+pub use request::{Answer, IfExists, Reply, Request};
+pub use resources::{Device, Isolation, Mount, PathRule, Propagation, Resources};
+pub use signal::{Signal, UnknownSignal};
+pub use sink::{FileSink, Numbering, Sink, StreamKind};
+pub use spec::{Leftover, RestartMode, RestartPolicy, Setting, TaskSpec};
+pub use status::{Containment, Exit, ExitStatus, StateName, Status};
+pub use time::{Mono, Now, Wall};
+pub use validate::valid_task_name;
