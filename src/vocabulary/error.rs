@@ -75,7 +75,7 @@ pub struct StartError {
     /// The number of the error, 0 where the kernel had no part in it.
     pub errno: i32,
     /// `ENOENT`; empty where errno is 0.
-    pub errno_name: &'static str,
+    pub errno_name: String,
     /// What was tried, on what, and why it failed: `find command "x": not in ...`.
     pub message: String,
     /// The same start may succeed later.

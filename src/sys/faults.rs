@@ -1,0 +1,67 @@
+//! Failing the nth system call, for tests; nothing at all in a normal build.
+//!
+//! Every wrapper of this layer that the supervisor itself calls asks here first, by name.
+
+use nix::errno::Errno;
+
+/// Fails where a test asked for it.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn check(_call: &'static str) -> Result<(), Errno> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) use armed::{Injected, check, count, fail_nth};
+
+#[cfg(test)]
+mod armed {
+    use super::Errno;
+    use std::cell::Cell;
+
+    thread_local! {
+        static SEEN: Cell<u64> = const { Cell::new(0) };
+        static FAIL: Cell<Option<(u64, Errno)>> = const { Cell::new(None) };
+        static HIT: Cell<Option<&'static str>> = const { Cell::new(None) };
+    }
+
+    /// The call that was failed, if any; dropping it ends the injection.
+    pub(crate) struct Injected;
+
+    impl Injected {
+        /// Which call was failed.
+        pub(crate) fn hit(&self) -> Option<&'static str> {
+            HIT.get()
+        }
+    }
+
+    impl Drop for Injected {
+        fn drop(&mut self) {
+            FAIL.set(None);
+        }
+    }
+
+    /// From now on, the `nth` call of this thread (from 1) fails with `errno`, once.
+    pub(crate) fn fail_nth(nth: u64, errno: Errno) -> Injected {
+        SEEN.set(0);
+        HIT.set(None);
+        FAIL.set(Some((nth, errno)));
+        Injected
+    }
+
+    /// Calls seen since the last `fail_nth`.
+    pub(crate) fn count() -> u64 {
+        SEEN.get()
+    }
+
+    pub(crate) fn check(call: &'static str) -> Result<(), Errno> {
+        SEEN.set(SEEN.get() + 1);
+        match FAIL.get() {
+            Some((nth, errno)) if nth == SEEN.get() => {
+                HIT.set(Some(call));
+                Err(errno)
+            }
+            _ => Ok(()),
+        }
+    }
+}
