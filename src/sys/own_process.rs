@@ -1,0 +1,77 @@
+//! What the supervisor does to, and knows of, its own process.
+
+use super::faults;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+
+/// Orphans of our children become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4).
+pub(crate) fn become_subreaper() -> Result<(), Errno> {
+    faults::check("prctl(PR_SET_CHILD_SUBREAPER)")?;
+    nix::sys::prctl::set_child_subreaper(true)
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptor_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
+/// How many descriptors this process has.
+pub(crate) fn descriptors() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count() as u64).saturating_sub(1)
+}
+
+/// User and system time of this process in microseconds.
+pub(crate) fn cpu_us() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
+        let (user, system) = (usage.user_time(), usage.system_time());
+        let micros =
+            (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
+        u64::try_from(micros).unwrap_or(0)
+    })
+}
+
+/// Resident bytes and threads of this process; 0 where /proc cannot be read.
+pub(crate) fn memory_and_threads() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let number = |field: &str| -> u64 {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(0)
+    };
+    (number("VmRSS:") * 1024, number("Threads:"))
+}
+
+/// The id of the running system's boot.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// Release of the running kernel.
+pub(crate) fn kernel_release() -> String {
+    nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Random bytes for what must not repeat; falls back on pid and time on ancient kernels.
+pub(crate) fn random_u64() -> u64 {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the buffer is ours and as long as it is said to be.
+    let got =
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    if got == bytes.len() as isize {
+        return u64::from_ne_bytes(bytes);
+    }
+    super::clock::now().wall.as_micros() ^ (u64::from(std::process::id()) << 40)
+}
