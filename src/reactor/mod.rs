@@ -1,129 +1,191 @@
 //! The reactor: the only place where events of the kernel meet the engine, and the only user of mio.
 //!
-//! Readiness becomes inputs, the engine's actions become system calls.
+//! Readiness becomes inputs, the engine's actions become system calls. Order within a turn: what
+//! was asked, readiness, output, deadlines; after each the engine's output is taken out.
 
+mod api;
+mod ending;
+mod exits;
+mod facts;
+mod groups;
+mod handle;
 mod options;
+mod orphans;
+mod output;
+mod run;
+mod start;
 mod token;
+mod turn;
+mod watch;
 
+pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
+pub use watch::{Ready, WatchId};
 
-use crate::vocabulary::{Event, Identity, Reply, Request, Status, TaskId, Ticket};
+use crate::engine::{Config, Engine, Input};
+use crate::sys::child_signal::ChildSignal;
+use crate::sys::spawn::{Spawner, SpawnerOptions};
+use crate::sys::{cgroup, clock, own_process};
+use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
+use exits::Sweep;
+use groups::Groups;
+use handle::Orders;
+use mio::{Interest, Poll, Token, unix::SourceFd};
+use output::{Relay, RelayOptions};
+use run::Runs;
+use start::Starts;
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use token::Owner;
+use watch::Watches;
 
-/// A descriptor that the supervisor's loop watches for somebody else.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub struct WatchId(token::Key);
-
-/// A watched descriptor became ready (edge-triggered: read or write until `WouldBlock`).
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Ready {
-    /// Which.
-    pub id: WatchId,
-    /// There may be something to read, or the other side has closed.
-    pub readable: bool,
-    /// There may be room to write, or the other side has closed.
-    pub writable: bool,
-}
+/// Readiness taken from the kernel in one turn; the rest waits for the next one.
+const READINESS_PER_TURN: usize = crate::vocabulary::limits::EXITS_PER_TURN;
 
 /// The tasks of a host, in the host's own thread.
+///
+/// Nothing happens but in [`Supervisor::turn`] (and in `launch`, which tries to start at once): no
+/// thread, no signal handler, no global state. Two supervisors in one process work.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use ostler::{EventKind, Options, Supervisor, TaskSpec};
+/// let mut supervisor = Supervisor::new(Options::default())?;
+/// supervisor.launch(TaskSpec { args: vec!["-c".into(), "exit 7".into()], ..TaskSpec::new("sh") })?;
+/// let mut events = Vec::new();
+/// while !events.iter().any(|event: &ostler::Event| event.kind == EventKind::Finished) {
+///     supervisor.turn(None, &mut events)?;
+/// }
+/// let exit = events.last().and_then(|event| event.status.exit).ok_or("no exit")?;
+/// assert_eq!(exit.status.exit_code(), 7);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub struct Supervisor {}
+pub struct Supervisor {
+    options: Options,
+    instance: String,
+    poll: Poll,
+    readiness: mio::Events,
+    now: Now,
+    engine: Engine,
+    relay: Relay,
+    spawner: Spawner,
+    runs: Runs,
+    starts: Starts,
+    groups: Groups,
+    child_signal: Option<ChildSignal>,
+    sweep: Sweep,
+    watches: Watches,
+    orders: Orders,
+    deadlines: Deadlines<Due>,
+    /// What the kernel answered, for the engine.
+    inputs: VecDeque<(TaskId, Input)>,
+    events: Vec<Event>,
+    replies: VecDeque<(Ticket, Reply)>,
+    next_ticket: u64,
+    /// Descriptors that this process may have.
+    descriptor_limit: u64,
+    relay_has_more: bool,
+    wakeups: u64,
+    longest_turn_us: u64,
+}
 
-#[allow(clippy::todo, missing_docs, unused_variables)]
+/// What a deadline of the reactor's own is for.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    /// Look again at what is left of a run.
+    Rest(TaskId),
+    /// Try again to remove a group.
+    Group(token::Key),
+    /// Look for children whose signal was lost.
+    Sweep,
+}
+
 impl Supervisor {
+    /// Makes a supervisor without tasks.
+    ///
+    /// # Errors
+    /// What the system refuses: descriptors, an epoll instance, a signalfd.
     pub fn new(options: Options) -> io::Result<Supervisor> {
-        todo!()
+        if options.exit_notification == ExitNotification::Sigchld && !options.own_process {
+            let text = "exit notification by SIGCHLD needs a process of its own";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let spawner = Spawner::new(SpawnerOptions {
+            own_process: options.own_process,
+            always_copied: options.launch_way == LaunchWay::Copied,
+        })?;
+        let poll = Poll::new()?;
+        let child_signal = if options.own_process {
+            own_process::become_subreaper()?;
+            let signal = ChildSignal::take()?;
+            register(&poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
+            Some(signal)
+        } else {
+            None
+        };
+        let orders = Orders::new()?;
+        register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
+        let relay = Relay::new(
+            poll.registry().try_clone()?,
+            RelayOptions {
+                state_dir: options.state_dir.clone(),
+                refuse_inherit: options.refuse_inherit,
+            },
+        );
+        let instance = format!("{:016x}", own_process::random_u64());
+        let engine = Engine::new(Config {
+            instance: instance.clone(),
+            seed: own_process::random_u64(),
+            first_launch: 1,
+            first_run: 1,
+            first_event: 1,
+        });
+        let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
+        Ok(Supervisor {
+            options,
+            instance,
+            poll,
+            readiness: mio::Events::with_capacity(READINESS_PER_TURN),
+            now: clock::now(),
+            engine,
+            relay,
+            spawner,
+            runs: Runs::default(),
+            starts: Starts::default(),
+            groups,
+            child_signal,
+            sweep: Sweep::default(),
+            watches: Watches::default(),
+            orders,
+            deadlines: Deadlines::default(),
+            inputs: VecDeque::new(),
+            events: Vec::new(),
+            replies: VecDeque::new(),
+            next_ticket: 1,
+            descriptor_limit: own_process::descriptor_limit(),
+            relay_has_more: false,
+            wakeups: 0,
+            longest_turn_us: 0,
+        })
     }
 
-    /// Asks for something; exactly one reply with this ticket comes out of a later
-    /// [`Supervisor::next_reply`], unless it is abandoned.
-    pub fn submit(&mut self, request: Request) -> Ticket {
-        todo!()
-    }
-
-    /// The next answer to what was submitted.
-    pub fn next_reply(&mut self) -> Option<(Ticket, Reply)> {
-        todo!()
-    }
-
-    /// The asker does not wait any more. What was asked for goes on.
-    pub fn abandon(&mut self, ticket: Ticket) {
-        todo!()
-    }
-
-    /// One turn of the loop: waits until something happens or `timeout` is over (`None`: for
-    /// ever), handles it, and appends the events. Returns early when replies or watched
-    /// descriptors are ready.
-    pub fn turn(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        todo!()
-    }
-
-    /// How long `turn` may wait at most: until the nearest deadline. `None`: for ever.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        todo!()
-    }
-
-    /// Watches a descriptor in this loop, for reading and writing, edge-triggered, until
-    /// `unwatch`. Regular files cannot be watched.
-    pub fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<WatchId> {
-        todo!()
-    }
-
-    /// Ends a watch; call it before the descriptor is closed.
-    pub fn unwatch(&mut self, id: WatchId, fd: BorrowedFd<'_>) {
-        todo!()
-    }
-
-    /// The next watched descriptor that became ready.
-    pub fn next_ready(&mut self) -> Option<Ready> {
-        todo!()
-    }
-
-    pub fn find(&self, name: &str) -> Option<TaskId> {
-        todo!()
-    }
-
-    pub fn status(&self, task: TaskId) -> Option<Status> {
-        todo!()
-    }
-
-    /// Every task that is remembered.
-    pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
-        std::iter::empty()
-    }
-
-    /// Number of the last event.
-    pub fn sequence(&self) -> u64 {
-        todo!()
-    }
-
-    /// The printed form of a launch's id.
-    pub fn launch_id(&self, identity: &Identity) -> String {
-        todo!()
-    }
-
-    /// The group of a task's current run, absolute path, while it has one.
-    pub fn cgroup_of(&self, status: &Status) -> Option<String> {
-        todo!()
-    }
-
-    /// What this supervisor and this system can do.
-    pub fn facts(&self) -> Facts {
-        todo!()
-    }
-
-    /// What it costs.
-    pub fn figures(&self) -> Figures {
-        todo!()
+    fn registry(&self) -> &mio::Registry {
+        self.poll.registry()
     }
 }
 
 impl AsFd for Supervisor {
-    /// One descriptor that becomes readable when `turn` has something to do.
-    #[allow(clippy::todo)]
+    /// One descriptor that becomes readable when `turn` has something to do. Deadlines are not in
+    /// it: see [`Supervisor::next_deadline`].
     fn as_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+        crate::sys::borrowed(&self.poll)
     }
+}
+
+/// Registers a descriptor, edge-triggered as everything in mio.
+fn register(poll: &Poll, fd: BorrowedFd<'_>, owner: Owner, interest: Interest) -> io::Result<()> {
+    poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token::from(owner), interest)
 }

@@ -4,11 +4,12 @@
 //! holds no process. A v2 hierarchy without controllers (hybrid systems) serves as well.
 
 use super::faults;
+use super::own_process::kernel_is_at_least;
 use crate::vocabulary::Pid;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -105,6 +106,12 @@ const LEAF: &str = "supervisor";
 const TREES_MAX: u32 = 1000;
 
 impl Tree {
+    /// Whether a tree can probably be made, without making one.
+    pub(crate) fn may_be_made(mounted: &Mounted) -> bool {
+        let writable = |own: &PathBuf| nix::unistd::access(own, AccessFlags::W_OK).is_ok();
+        kernel_is_at_least(5, 14) && mounted.own.as_ref().is_some_and(writable)
+    }
+
     /// Makes a tree below this process's own group (beside it, where that is the leaf that systemd
     /// makes for `DelegateSubgroup=supervisor`).
     pub(crate) fn make(mounted: &Mounted) -> Result<Tree, NoTree> {
@@ -115,7 +122,7 @@ impl Tree {
             (true, Some(parent)) => parent,
             _ => own,
         };
-        if !kernel_has_kill() {
+        if !kernel_is_at_least(5, 14) {
             return Err(NoTree("this kernel has no cgroup.kill (Linux 5.14)".to_owned()));
         }
         for number in 0..TREES_MAX {
@@ -274,13 +281,6 @@ pub(crate) fn is_populated(events: &OwnedFd) -> bool {
         // The group was removed under us.
         Err(errno) => errno != Errno::ENODEV,
     }
-}
-
-/// `cgroup.kill` came with Linux 5.14; the root group has none to look at.
-fn kernel_has_kill() -> bool {
-    let release = super::own_process::kernel_release();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(5), Some(14))
 }
 
 fn make_directory(path: &Path) -> Result<(), Errno> {

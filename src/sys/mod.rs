@@ -10,4 +10,13 @@ pub(crate) mod own_process;
 pub(crate) mod pidfd;
 pub(crate) mod processes;
 pub(crate) mod reap;
+pub(crate) mod spawn;
 pub(crate) mod wake_pipe;
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The descriptor of something that only knows its number, for as long as that lives.
+pub(crate) fn borrowed(owner: &impl AsRawFd) -> BorrowedFd<'_> {
+    // SAFETY: the owner keeps the descriptor open while it is borrowed.
+    unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+}

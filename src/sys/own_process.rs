@@ -59,6 +59,13 @@ pub(crate) fn kernel_release() -> String {
         .unwrap_or_default()
 }
 
+/// Whether the running kernel is of this version or a later one.
+pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = kernel_release();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
 /// Whether we are root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

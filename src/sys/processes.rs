@@ -91,11 +91,6 @@ pub(crate) fn kill_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
     kill_number(-leader.number(), signal.number())
 }
 
-/// Whether the process group has a member, a zombie included.
-pub(crate) fn group_exists(leader: Pid) -> bool {
-    kill_number(-leader.number(), 0) != Err(Errno::ESRCH)
-}
-
 fn kill_number(pid: i32, signal: i32) -> Result<(), Errno> {
     faults::check("kill")?;
     // SAFETY: plain numbers.

@@ -46,8 +46,8 @@ pub(crate) fn look(pid: Pid, pidfd: Option<&OwnedFd>, keep: Keep) -> Look {
 
 /// Any child that has ended, left as a zombie. Costs 32 ns per living child: only behind a
 /// debounce, and only in a process whose children are all ours.
-pub(crate) fn any_zombie() -> Option<(Pid, ExitStatus)> {
-    wait(libc::P_ALL, 0, Keep::Zombie).ok().flatten()
+pub(crate) fn any_zombie() -> Option<Pid> {
+    wait(libc::P_ALL, 0, Keep::Zombie).ok().flatten().map(|(pid, _)| pid)
 }
 
 /// waitid(2) itself: the wrapper of nix refuses children that a real-time signal ended.

@@ -36,9 +36,12 @@ pub struct TaskId {
 }
 
 impl TaskId {
+    /// The bits of a generation that count: with the place they fit the token of a descriptor.
+    pub(crate) const GENERATION_MASK: u32 = (1 << 28) - 1;
+
     /// Made by the table of tasks only.
     pub(crate) fn new(index: u32, generation: u32) -> TaskId {
-        TaskId { index, generation }
+        TaskId { index, generation: generation & Self::GENERATION_MASK }
     }
 
     /// The place in the table.

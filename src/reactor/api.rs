@@ -1,0 +1,203 @@
+//! What a host asks for.
+
+use super::Supervisor;
+use crate::sys::clock;
+use crate::vocabulary::limits::{FDS_RESERVED, LAUNCH_TIMEOUT_DEFAULT};
+use crate::vocabulary::{
+    EventKind, Identity, IfExists, Reply, Request, RequestError, Signal, Sink, Status, TaskId,
+    TaskSpec, Ticket,
+};
+use std::time::Duration;
+
+impl Supervisor {
+    /// Launches a task. Most starts are over when this returns; one that takes longer (an
+    /// executable on a network file system) goes on in later turns, and its end is an event:
+    /// `Started`, or `StartFailed` and `Removed`.
+    ///
+    /// # Errors
+    /// Why nothing was started; nothing of it is left then.
+    ///
+    /// ```
+    /// use ostler::{Options, RequestError, Supervisor, TaskSpec};
+    /// let mut supervisor = Supervisor::new(Options::default()).unwrap();
+    /// let error = supervisor.launch(TaskSpec::new("/no/such/command")).unwrap_err();
+    /// assert!(matches!(error, RequestError::LaunchFailed(error) if error.errno_name == "ENOENT"));
+    /// ```
+    pub fn launch(&mut self, spec: TaskSpec) -> Result<TaskId, RequestError> {
+        let ticket = self.submit(Request::Launch {
+            spec: Box::new(spec),
+            if_exists: IfExists::Fail,
+            timeout: LAUNCH_TIMEOUT_DEFAULT,
+        });
+        let before = self.events.len();
+        self.settle();
+        let launched = self.events.iter().skip(before).find(|e| e.kind == EventKind::Launched);
+        let launched = launched.and_then(|event| self.find(&event.status.identity.name));
+        let reply = self.replies.iter().position(|(answered, _)| *answered == ticket);
+        match reply.and_then(|index| self.replies.remove(index)) {
+            Some((_, Err(error))) => Err(error),
+            Some((_, Ok(_))) | None => {
+                self.abandon(ticket);
+                launched.ok_or(RequestError::ShuttingDown)
+            }
+        }
+    }
+
+    /// Stops a task: `signal` (default: its kill signal) to its main process, then after `grace`
+    /// (default: its kill timeout), or once that has ended, SIGKILL to all that is left. No restart
+    /// follows. Its end is the event `Finished`.
+    ///
+    /// # Errors
+    /// When there is no such task.
+    pub fn stop(
+        &mut self,
+        task: TaskId,
+        signal: Option<Signal>,
+        grace: Option<Duration>,
+    ) -> Result<(), RequestError> {
+        self.ask(task, |name| Request::Stop { name, signal, grace })
+    }
+
+    /// Stops a task and starts it again at once.
+    ///
+    /// # Errors
+    /// When there is no such task.
+    pub fn restart(&mut self, task: TaskId) -> Result<(), RequestError> {
+        self.ask(task, |name| Request::Restart { name, signal: None, grace: None })
+    }
+
+    /// Signals the main process of a task, or all its processes.
+    ///
+    /// # Errors
+    /// When there is no such task.
+    pub fn signal(&mut self, task: TaskId, signal: Signal, all: bool) -> Result<(), RequestError> {
+        self.ask(task, |name| Request::Signal { name, signal, all })
+    }
+
+    /// Forgets an exited task; `force` kills it first.
+    ///
+    /// # Errors
+    /// When there is no such task.
+    pub fn remove(&mut self, task: TaskId, force: bool) -> Result<(), RequestError> {
+        self.ask(task, |name| Request::Remove { name, force })
+    }
+
+    fn ask(
+        &mut self,
+        task: TaskId,
+        request: impl FnOnce(String) -> Request,
+    ) -> Result<(), RequestError> {
+        let Some(identity) = self.engine.identity(task) else {
+            return Err(RequestError::NoSuchTask { name: task.to_string() });
+        };
+        let name = identity.name.to_string();
+        let ticket = self.submit(request(name));
+        self.settle();
+        let reply = self.replies.iter().position(|(answered, _)| *answered == ticket);
+        match reply.and_then(|index| self.replies.remove(index)) {
+            Some((_, reply)) => reply.map(drop),
+            None => {
+                self.abandon(ticket);
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks for something; exactly one reply with this ticket comes out of a later
+    /// [`Supervisor::next_reply`], unless it is abandoned.
+    pub fn submit(&mut self, request: Request) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.now = clock::now();
+        match self.refusal(&request) {
+            Some(error) => self.replies.push_back((ticket, Err(error))),
+            None => self.engine.request(self.now, ticket, request),
+        }
+        ticket
+    }
+
+    /// What this supervisor cannot give, whatever the engine would say.
+    fn refusal(&self, request: &Request) -> Option<RequestError> {
+        let Request::Launch { spec, .. } = request else { return None };
+        if let Err(invalid) = spec.validate() {
+            return Some(RequestError::InvalidTask(invalid));
+        }
+        let unsupported = |feature: &str| {
+            let reason = "not available in this version".to_owned();
+            Some(RequestError::Unsupported { feature: feature.to_owned(), reason })
+        };
+        if spec.resources.as_ref().is_some_and(|resources| !resources.is_empty()) {
+            return unsupported("resources");
+        }
+        if spec.isolation.as_ref().is_some_and(|isolation| !isolation.is_empty()) {
+            return unsupported("isolation");
+        }
+        if spec.cgroup.is_some() {
+            return unsupported("cgroup");
+        }
+        let sinks = [("stdout", spec.stdout()), ("stderr", spec.stderr())];
+        for (stream, sink) in sinks {
+            if self.options.refuse_inherit && *sink == Sink::Inherit {
+                return Some(RequestError::Unsupported {
+                    feature: format!("{stream} inherit"),
+                    reason: "standard output carries the protocol".to_owned(),
+                });
+            }
+        }
+        (!self.affords_streams(spec)).then(|| RequestError::Limit {
+            limit: "descriptors",
+            maximum: self.descriptor_limit,
+            reason: format!(
+                "relayed streams cost two descriptors each, and {} are kept free: raise the limit \
+                 of open files, or use files without rotation, direct or discard",
+                FDS_RESERVED.min(self.descriptor_limit / 4)
+            ),
+        })
+    }
+
+    /// The next answer to what was submitted.
+    pub fn next_reply(&mut self) -> Option<(Ticket, Reply)> {
+        self.replies.pop_front()
+    }
+
+    /// The asker does not wait any more: no reply comes. What was asked for goes on.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        self.engine.abandon(ticket);
+        self.replies.retain(|(answered, _)| *answered != ticket);
+    }
+
+    /// The task of this name.
+    pub fn find(&self, name: &str) -> Option<TaskId> {
+        self.engine.find(name)
+    }
+
+    /// A task as it is now; `None` once it was removed.
+    pub fn status(&self, task: TaskId) -> Option<Status> {
+        self.engine.status(task)
+    }
+
+    /// Every task that is remembered.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.engine.tasks()
+    }
+
+    /// Number of the last event.
+    pub fn sequence(&self) -> u64 {
+        self.engine.sequence()
+    }
+
+    /// The printed form of a launch's id.
+    pub fn launch_id(&self, identity: &Identity) -> String {
+        self.engine.launch_id(identity)
+    }
+
+    /// The group of a task's current run, absolute path, while it has one.
+    pub fn cgroup_of(&self, status: &Status) -> Option<String> {
+        match status.containment? {
+            crate::vocabulary::Containment::CgroupV2 => {
+                self.groups.path(&status.identity.name, status.run)
+            }
+            _ => None,
+        }
+    }
+}

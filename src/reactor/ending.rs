@@ -1,0 +1,253 @@
+//! The end of a run: the main process, then all that it leaves.
+//!
+//! Where a group holds the processes the main one is reaped at once, since the group is the name
+//! of the rest. Elsewhere the rest is known by the number of its session and process group, which
+//! the unreaped main process keeps from being used again.
+
+use super::Supervisor;
+use super::groups::Finish;
+use super::run::{Main, Rest};
+use crate::engine::Input;
+use crate::sys::reap::{Keep, Look};
+use crate::sys::{pidfd, processes, reap};
+use crate::vocabulary::{
+    Containment, ExitStatus, Pid, RequestError, Signal, StateName, TaskId, Ticket,
+};
+use nix::errno::Errno;
+use std::os::fd::AsFd;
+
+impl Supervisor {
+    /// The main process of a run has ended, or so it seems.
+    pub(super) fn process_ended(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(task) else { return };
+        if run.main != Main::Alive {
+            return;
+        }
+        let starting = run.start.is_some();
+        let keep = match run.containment {
+            Containment::Session if !starting => Keep::Zombie,
+            _ => Keep::Nothing,
+        };
+        let look = reap::look(run.pid, run.pidfd.as_ref(), keep);
+        let status = match look {
+            Look::Alive => return,
+            Look::Ended(status) => status,
+            Look::Gone => ExitStatus::Unknown,
+        };
+        let killed = run.rest == Some(Rest::Killed);
+        // Closing it also takes it out of the epoll set.
+        run.pidfd = None;
+        run.main = Main::Zombie;
+        if keep == Keep::Nothing || look == Look::Gone {
+            self.main_is_gone(task);
+        }
+        if starting && self.start_ended(task) {
+            return;
+        }
+        self.inputs.push_back((task, Input::MainExited(status)));
+        if killed {
+            self.end_rest(task);
+        }
+    }
+
+    fn main_is_gone(&mut self, task: TaskId) {
+        if let Some(run) = self.runs.get_mut(task) {
+            run.main = Main::Gone;
+            let pid = run.pid;
+            self.runs.forget_pid(pid, task);
+        }
+    }
+
+    /// Kills the whole run; what has a main process goes on when that has ended.
+    pub(super) fn kill_all(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(task) else { return self.emptied(task) };
+        run.rest = Some(Rest::Killed);
+        match run.main {
+            Main::Alive => self.kill_main_and_group(task),
+            Main::Zombie | Main::Gone => self.end_rest(task),
+        }
+    }
+
+    /// Waits until nothing is left of a run whose main process has ended.
+    pub(super) fn await_empty(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(task) else { return self.emptied(task) };
+        run.rest = Some(Rest::Awaited);
+        self.end_rest(task);
+    }
+
+    /// Lets go of what a run leaves.
+    pub(super) fn leave_rest(&mut self, task: TaskId) {
+        self.reap_main(task);
+        if let Some(run) = self.runs.get(task)
+            && run.containment == Containment::CgroupV2
+            && let Some(identity) = self.engine.identity(task)
+        {
+            let number = run.number;
+            let name = identity.name.clone();
+            let finish = self.groups.finish(&name, number, None, false);
+            self.watch_group(finish);
+        }
+        self.emptied(task);
+    }
+
+    /// SIGKILL to every process of a run whose main one lives.
+    pub(super) fn kill_main_and_group(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get(task) else { return };
+        let killed = match (run.containment, self.engine.identity(task)) {
+            (Containment::CgroupV2, Some(identity)) => self.groups.kill(&identity.name, run.number),
+            _ => Err(Errno::ENOSYS),
+        };
+        if killed.is_ok() {
+            return;
+        }
+        let rest = processes::descendants(run.pid);
+        let _ = processes::kill_group(run.pid, Signal::KILL);
+        if let Err(errno) = kill_main(run, Signal::KILL) {
+            log::warn!("cannot kill process {}: {}", run.pid, errno.desc());
+        }
+        rest.into_iter().for_each(kill_surely);
+    }
+
+    /// Ends or awaits what the main process left.
+    fn end_rest(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get(task) else { return };
+        let kill = run.rest == Some(Rest::Killed);
+        if run.containment == Containment::CgroupV2 {
+            self.reap_main(task);
+            let Some((run, identity)) = self.runs.get(task).zip(self.engine.identity(task)) else {
+                return;
+            };
+            let finish = self.groups.finish(&identity.name.clone(), run.number, Some(task), kill);
+            if self.watch_group(finish) {
+                self.emptied(task);
+            }
+            return;
+        }
+        if kill && run.main == Main::Zombie {
+            let _ = processes::kill_group(run.pid, Signal::KILL);
+        }
+        if self.options.own_process {
+            // What is left can only be our own children, so that the number is not needed.
+            self.reap_main(task);
+        }
+        self.look_at_rest(task);
+    }
+
+    /// Reaps a main process that was left as a zombie.
+    fn reap_main(&mut self, task: TaskId) {
+        if let Some(run) = self.runs.get(task)
+            && run.main == Main::Zombie
+        {
+            reap::look(run.pid, None, Keep::Nothing);
+            self.main_is_gone(task);
+        }
+    }
+
+    /// Nothing of the run is left.
+    pub(super) fn emptied(&mut self, task: TaskId) {
+        self.reap_main(task);
+        self.runs.remove(task);
+        self.inputs.push_back((task, Input::Empty { oom_killed: None }));
+    }
+
+    /// Names the processes of a run.
+    pub(super) fn list_processes(&mut self, task: TaskId) {
+        let pids = self.processes_of(task);
+        self.inputs.push_back((task, Input::Processes(pids)));
+    }
+
+    fn processes_of(&mut self, task: TaskId) -> Vec<Pid> {
+        let Some(run) = self.runs.get(task) else { return Vec::new() };
+        match (run.containment, self.engine.identity(task)) {
+            (Containment::CgroupV2, Some(identity)) => {
+                self.groups.processes(&identity.name, run.number)
+            }
+            _ => {
+                let (pid, main) = (run.pid, run.main);
+                let mut pids = Vec::new();
+                if main == Main::Alive {
+                    pids.push(pid);
+                    pids.extend(processes::descendants(pid));
+                }
+                for pid in self.rest_of_session(task) {
+                    if !pids.contains(&pid) {
+                        pids.push(pid);
+                    }
+                }
+                pids
+            }
+        }
+    }
+
+    /// Sends a signal and says how that went.
+    pub(super) fn send_signal(
+        &mut self,
+        task: TaskId,
+        signal: Signal,
+        all: bool,
+        ticket: Option<Ticket>,
+    ) {
+        let result = self.try_signal(task, signal, all);
+        self.inputs.push_back((task, Input::Signaled { ticket, result }));
+    }
+
+    fn try_signal(&mut self, task: TaskId, signal: Signal, all: bool) -> Result<(), RequestError> {
+        let errno = match self.runs.get(task) {
+            None => Err(Errno::ESRCH),
+            Some(run) if all => {
+                let main = kill_main(run, signal);
+                let (pid, alive) = (run.pid, run.main == Main::Alive);
+                for other in self.processes_of(task) {
+                    if other != pid {
+                        let _ = processes::kill(other, signal);
+                    }
+                }
+                if alive { main } else { Ok(()) }
+            }
+            Some(run) => kill_main(run, signal),
+        };
+        let name = || self.engine.identity(task).map_or_else(String::new, |i| i.name.to_string());
+        match errno {
+            Ok(()) => Ok(()),
+            Err(Errno::ESRCH) => Err(RequestError::NotRunning {
+                name: name(),
+                state: self.engine.status(task).map_or(StateName::Exited, |status| status.state),
+            }),
+            Err(errno) => Err(RequestError::NotPermitted {
+                field: "signal".to_owned(),
+                reason: format!("send {signal} to task {:?}: {}", name(), errno.desc()),
+            }),
+        }
+    }
+
+    /// Goes on with a group that is to be watched until it is empty. True: it is gone already.
+    fn watch_group(&mut self, finish: Finish) -> bool {
+        match finish {
+            Finish::Gone => true,
+            Finish::Watch(key) => {
+                self.register_group(key);
+                false
+            }
+        }
+    }
+}
+
+/// A signal to the main process, which is ours and not reaped.
+fn kill_main(run: &super::run::Run, signal: Signal) -> Result<(), Errno> {
+    match (&run.pidfd, run.main) {
+        (Some(fd), _) => pidfd::send_signal(fd.as_fd(), signal),
+        (None, Main::Alive) => processes::kill(run.pid, signal),
+        (None, Main::Zombie | Main::Gone) => Err(Errno::ESRCH),
+    }
+}
+
+/// SIGKILL to a process that a look found, and to no other: what has its number by now may be one.
+pub(super) fn kill_surely(pid: Pid) {
+    let Some(before) = processes::family(pid) else { return };
+    match pidfd::open(pid) {
+        Ok(fd) if processes::family(pid).is_some_and(|now| now.session == before.session) => {
+            let _ = pidfd::send_signal(fd.as_fd(), Signal::KILL);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,112 @@
+//! How exits become known: pidfds in the epoll set, and SIGCHLD in a process of our own, for
+//! orphans and for tasks without a pidfd.
+
+use super::{Due, Supervisor};
+use crate::sys::reap::{self, Keep};
+use crate::vocabulary::limits::EXITS_PER_TURN;
+use crate::vocabulary::{Mono, Pid, TaskId};
+use std::time::Duration;
+
+/// A look for children whose signal was lost costs 32 ns per living child: at most this often.
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+/// Orphans whose signal was lost stay zombies for this long at most.
+const ORPHAN_SWEEP: Duration = Duration::from_secs(1);
+/// Zombies that one sweep takes by itself; more of them are found by a scan of the table.
+const SWEEP_MAX: usize = 16;
+
+/// The search for children that ended without a signal of their own.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// Where the scan of the table goes on.
+    scan: Option<usize>,
+    not_before: Mono,
+    due: Option<Mono>,
+    /// When what is left of sessions may be looked for again.
+    pub(super) next_look: Mono,
+}
+
+impl Sweep {
+    pub(super) fn is_scanning(&self) -> bool {
+        self.scan.is_some()
+    }
+}
+
+impl Supervisor {
+    /// SIGCHLD came: for each signal that was not lost, its child.
+    pub(super) fn child_signaled(&mut self) {
+        let mut without_pidfd = false;
+        while let Some(pid) = self.child_signal.as_ref().and_then(|signal| signal.next()) {
+            match self.runs.of_pid(pid) {
+                None => self.reap_orphan(pid),
+                Some(task) if self.has_pidfd(task) => {}
+                Some(task) => {
+                    without_pidfd = true;
+                    self.process_ended(task);
+                }
+            }
+        }
+        if without_pidfd {
+            self.schedule_sweep(self.sweep.not_before.max(self.now.mono));
+        } else {
+            self.schedule_sweep(self.now.mono + ORPHAN_SWEEP);
+        }
+    }
+
+    fn has_pidfd(&self, task: TaskId) -> bool {
+        self.runs.get(task).is_some_and(|run| run.pidfd.is_some())
+    }
+
+    fn schedule_sweep(&mut self, at: Mono) {
+        match self.sweep.due {
+            Some(due) if due <= at => return,
+            Some(due) => self.deadlines.cancel(due, Due::Sweep),
+            None => {}
+        }
+        self.sweep.due = Some(at);
+        self.deadlines.add(at, Due::Sweep);
+    }
+
+    /// Takes zombies until there is none; many of them start a scan of the table.
+    pub(super) fn sweep_children(&mut self) {
+        self.sweep.due = None;
+        self.sweep.not_before = self.now.mono + SWEEP_PAUSE;
+        for _ in 0..SWEEP_MAX {
+            let Some(pid) = reap::any_zombie() else { return };
+            match self.runs.of_pid(pid) {
+                None => self.reap_orphan(pid),
+                Some(task) => {
+                    self.process_ended(task);
+                    // The engine decides what becomes of the rest, and then it is reaped.
+                    self.settle();
+                    if self.runs.of_pid(pid) == Some(task) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.sweep.scan = Some(0);
+    }
+
+    /// Looks at the next slice of the table for tasks without a pidfd that have ended.
+    pub(super) fn continue_scan(&mut self) {
+        let Some(from) = self.sweep.scan else { return };
+        let to = from.saturating_add(EXITS_PER_TURN).min(self.runs.places());
+        for index in from..to {
+            if let Some(run) = self.runs.at(index)
+                && run.pidfd.is_none()
+            {
+                let task = run.task;
+                self.process_ended(task);
+            }
+        }
+        self.sweep.scan = (to < self.runs.places()).then_some(to);
+        if self.sweep.scan.is_none() {
+            self.schedule_sweep(self.now.mono + SWEEP_PAUSE);
+        }
+    }
+
+    /// A child of ours that is no task's main process: an orphan that we were given.
+    pub(super) fn reap_orphan(&mut self, pid: Pid) {
+        reap::look(pid, None, Keep::Nothing);
+    }
+}

@@ -1,0 +1,54 @@
+//! What the supervisor says of itself and of the system.
+
+use super::{CgroupMode, Facts, Figures, Supervisor};
+use crate::sys::cgroup::Hierarchy;
+use crate::sys::own_process;
+
+/// Counts the additions to the protocol.
+const API: u32 = 1;
+
+impl Supervisor {
+    /// What this supervisor and this system can do.
+    pub fn facts(&self) -> Facts {
+        let kernel = own_process::kernel_release();
+        let mut features = Vec::new();
+        if self.options.cgroup != CgroupMode::Never && self.groups.can_kill() {
+            features.push("cgroup.kill");
+        }
+        if own_process::is_root() {
+            features.push("user");
+        }
+        if own_process::kernel_is_at_least(5, 4) {
+            features.push("pidfd");
+        }
+        let hierarchy = match self.options.cgroup {
+            CgroupMode::Never => Hierarchy::None,
+            CgroupMode::Auto | CgroupMode::Require => self.groups.mounted().hierarchy,
+        };
+        Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            api: API,
+            instance: self.instance.clone(),
+            boot_id: own_process::boot_id(),
+            kernel,
+            cgroup: hierarchy.as_str(),
+            features,
+        }
+    }
+
+    /// What it costs. The figures of the process are those of the host's process.
+    pub fn figures(&self) -> Figures {
+        let (rss_bytes, threads) = own_process::memory_and_threads();
+        Figures {
+            pid: std::process::id(),
+            threads,
+            tasks: self.engine.len() as u64,
+            fds: own_process::descriptors(),
+            rss_bytes,
+            cpu_us: own_process::cpu_us(),
+            wakeups: self.wakeups,
+            loop_max_us: self.longest_turn_us,
+            relayed_bytes: self.relay.relayed_bytes(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The groups of tasks: made for each run, killed, and removed when they are empty.
+
+use super::token::{GENERATION_MASK, Key, Owner};
+use super::{CgroupMode, Due, Supervisor, register};
+use crate::sys::cgroup::{self, Mounted, NoTree, Tree};
+use crate::sys::failure::start_error;
+use crate::sys::spawn::Placement;
+use crate::vocabulary::{Pid, Stage, StartError, TaskId, Wall};
+use mio::Interest;
+use nix::errno::Errno;
+use slab::Slab;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// How soon a group that could not be removed is tried again; doubled up to the second.
+const TRY_AGAIN: Duration = Duration::from_millis(1);
+const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
+
+/// All groups of this supervisor.
+#[derive(Debug)]
+pub(super) struct Groups {
+    mounted: Mounted,
+    own_process: bool,
+    tree: Result<Option<Tree>, NoTree>,
+    moved: bool,
+    watched: Slab<Watched>,
+    next_generation: u32,
+}
+
+/// A group that is to become empty.
+#[derive(Debug)]
+struct Watched {
+    generation: u32,
+    leaf: String,
+    /// `None` where no descriptor could be had: then time tells.
+    events: Option<OwnedFd>,
+    /// Who waits for it.
+    owner: Option<TaskId>,
+    kill: bool,
+    tries: u32,
+}
+
+/// What became of a group whose main process is gone.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Finish {
+    /// It is removed.
+    Gone,
+    /// Something is left in it.
+    Watch(Key),
+}
+
+impl Groups {
+    pub(super) fn new(mode: CgroupMode, own_process: bool, mounted: Mounted) -> Groups {
+        let tree = match mode {
+            CgroupMode::Never => Err(NoTree("not wanted".to_owned())),
+            CgroupMode::Auto | CgroupMode::Require => Ok(None),
+        };
+        let watched = Slab::new();
+        Groups { mounted, own_process, tree, moved: false, watched, next_generation: 0 }
+    }
+
+    pub(super) fn mounted(&self) -> &Mounted {
+        &self.mounted
+    }
+
+    /// Whether a task can have a group, as far as is known before the first launch.
+    pub(super) fn can_kill(&self) -> bool {
+        match &self.tree {
+            Ok(tree) => tree.is_some() || Tree::may_be_made(&self.mounted),
+            Err(_) => false,
+        }
+    }
+
+    /// The tree, made when it is first wanted.
+    pub(super) fn tree(&mut self) -> Result<&Tree, &NoTree> {
+        if matches!(self.tree, Ok(None)) {
+            self.tree = Tree::make(&self.mounted).map(Some);
+            if let Err(NoTree(reason)) = &self.tree {
+                log::info!("tasks get no cgroup: {reason}");
+            }
+        }
+        match &self.tree {
+            Ok(Some(tree)) => Ok(tree),
+            Err(reason) => Err(reason),
+            // The line above has made it one of the others.
+            Ok(None) => Err(&UNTRIED),
+        }
+    }
+
+    /// Makes the group of one run.
+    pub(super) fn make(&mut self, name: &str, run: u64) -> Result<Placement, StartError> {
+        self.move_in();
+        let leaf = leaf(name, run);
+        let tree = self.tree().map_err(|NoTree(reason)| StartError {
+            stage: Stage::Cgroup,
+            errno: 0,
+            errno_name: String::new(),
+            message: format!("make a cgroup: {reason}"),
+            retry: false,
+            time: Wall::default(),
+        })?;
+        match tree.make_group(&leaf) {
+            Ok(directory) => Ok(Placement::new(directory, tree.path().join(leaf))),
+            Err(errno) => {
+                let path = tree.path().join(leaf);
+                Err(start_error(Stage::Cgroup, errno, format!("make cgroup {}", path.display())))
+            }
+        }
+    }
+
+    /// Moves a process of our own out of the way of its tasks' groups, before the first launch.
+    fn move_in(&mut self) {
+        if self.moved || !self.own_process {
+            return;
+        }
+        self.moved = true;
+        if self.tree().is_err() {
+            return;
+        }
+        if let Ok(Some(tree)) = &mut self.tree
+            && let Err(reason) = tree.move_in()
+        {
+            log::warn!("tasks get no cgroup: {}", reason.0);
+            self.tree = Err(reason);
+        }
+    }
+
+    /// Removes the group of a run that did not start.
+    pub(super) fn discard(&mut self, name: &str, run: u64) {
+        let leaf = leaf(name, run);
+        if let Ok(tree) = self.tree()
+            && let Err(errno) = tree.remove_group_recursively(&leaf)
+        {
+            log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
+        }
+    }
+
+    pub(super) fn kill(&self, name: &str, run: u64) -> Result<(), Errno> {
+        match &self.tree {
+            Ok(Some(tree)) => tree.kill_group(&leaf(name, run)),
+            _ => Err(Errno::ENOENT),
+        }
+    }
+
+    pub(super) fn processes(&self, name: &str, run: u64) -> Vec<Pid> {
+        match &self.tree {
+            Ok(Some(tree)) => tree.processes(&leaf(name, run)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The path of a run's group.
+    pub(super) fn path(&self, name: &str, run: u64) -> Option<String> {
+        match &self.tree {
+            Ok(Some(tree)) => Some(tree.path().join(leaf(name, run)).display().to_string()),
+            _ => None,
+        }
+    }
+
+    /// Removes a group whose main process is gone; what is left in it is killed or watched.
+    pub(super) fn finish(
+        &mut self,
+        name: &str,
+        run: u64,
+        owner: Option<TaskId>,
+        kill: bool,
+    ) -> Finish {
+        let leaf = leaf(name, run);
+        let Ok(Some(tree)) = &self.tree else { return Finish::Gone };
+        match tree.remove_group(&leaf) {
+            Ok(()) => return Finish::Gone,
+            Err(Errno::EBUSY) => {}
+            Err(errno) => {
+                log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
+                return Finish::Gone;
+            }
+        }
+        if kill && let Err(errno) = tree.kill_group(&leaf) {
+            log::warn!("cannot kill cgroup {leaf}: {}", errno.desc());
+        }
+        let events = tree.open_events(&leaf).ok();
+        self.next_generation = self.next_generation.wrapping_add(1) & GENERATION_MASK;
+        let generation = self.next_generation;
+        let watched = Watched { generation, leaf, events, owner, kill, tries: 0 };
+        Finish::Watch(Key { index: self.watched.insert(watched) as u32, generation })
+    }
+
+    fn get_mut(&mut self, key: Key) -> Option<&mut Watched> {
+        self.watched.get_mut(key.index as usize).filter(|w| w.generation == key.generation)
+    }
+}
+
+static UNTRIED: NoTree = NoTree(String::new());
+
+/// The name of a run's group.
+fn leaf(name: &str, run: u64) -> String {
+    format!("{name}.{run}")
+}
+
+/// What a look at a watched group says.
+enum Progress {
+    Waiting,
+    Removed(Option<TaskId>),
+    TryAgain(Duration),
+}
+
+impl Supervisor {
+    /// Watches a group until it is empty, which it may be already.
+    pub(super) fn register_group(&mut self, key: Key) {
+        if let Some(watched) = self.groups.get_mut(key)
+            && let Some(events) = &watched.events
+            && let Err(error) =
+                register(&self.poll, events.as_fd(), Owner::Group(key), Interest::PRIORITY)
+        {
+            log::warn!("cannot watch cgroup {}: {error}", watched.leaf);
+            watched.events = None;
+        }
+        self.group_changed(key);
+    }
+
+    /// A watched group may have become empty.
+    pub(super) fn group_changed(&mut self, key: Key) {
+        match self.groups.look(key) {
+            Progress::Waiting => {}
+            Progress::Removed(owner) => {
+                if let Some(task) = owner {
+                    self.emptied(task);
+                }
+            }
+            Progress::TryAgain(wait) => {
+                self.deadlines.add(self.now.mono + wait, Due::Group(key));
+            }
+        }
+    }
+}
+
+impl Groups {
+    fn look(&mut self, key: Key) -> Progress {
+        let Ok(Some(tree)) = &self.tree else { return Progress::Waiting };
+        let index = key.index as usize;
+        let Some(watched) =
+            self.watched.get_mut(index).filter(|watched| watched.generation == key.generation)
+        else {
+            return Progress::Waiting;
+        };
+        if watched.events.as_ref().is_some_and(cgroup::is_populated) {
+            return Progress::Waiting;
+        }
+        match tree.remove_group_recursively(&watched.leaf) {
+            Err(Errno::EBUSY) => {
+                if watched.kill {
+                    let _ = tree.kill_group(&watched.leaf);
+                }
+                watched.tries = watched.tries.saturating_add(1);
+                let wait = TRY_AGAIN.saturating_mul(1 << watched.tries.min(7));
+                return Progress::TryAgain(wait.min(TRY_AGAIN_MAX));
+            }
+            Err(errno) => log::warn!("cannot remove cgroup {}: {}", watched.leaf, errno.desc()),
+            Ok(()) => {}
+        }
+        Progress::Removed(self.watched.remove(index).owner)
+    }
+}

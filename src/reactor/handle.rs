@@ -1,0 +1,221 @@
+//! Other threads ask through the control pipe.
+
+use super::Supervisor;
+use crate::sys::wake_pipe::{WakeReader, WakeWriter, wake_pipe};
+use crate::vocabulary::{Event, Reply, Request, Status, Ticket};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Asks a supervisor from any thread. Cheap to clone.
+///
+/// Answers come when the supervisor's own thread turns its loop; to ask from that thread would
+/// wait for ever: use [`Supervisor::submit`] there.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use ostler::{IfExists, Options, Request, Supervisor, TaskSpec};
+/// let mut supervisor = Supervisor::new(Options::default())?;
+/// let handle = supervisor.handle();
+/// let asker = std::thread::spawn(move || {
+///     let spec = Box::new(TaskSpec { name: Some("t".into()), ..TaskSpec::new("true") });
+///     let timeout = std::time::Duration::from_secs(10);
+///     handle.request(Request::Launch { spec, if_exists: IfExists::Fail, timeout })??;
+///     handle.request(Request::Wait { name: "t".into(), id: None, timeout: None })?
+///         .map_err(Box::<dyn std::error::Error + Send + Sync>::from)
+/// });
+/// let mut events = Vec::new();
+/// while !asker.is_finished() {
+///     supervisor.turn(Some(std::time::Duration::from_millis(100)), &mut events)?;
+/// }
+/// assert!(asker.join().is_ok_and(|answer| answer.is_ok()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// The supervisor is gone.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Disconnected;
+
+impl fmt::Display for Disconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the supervisor is gone")
+    }
+}
+
+impl std::error::Error for Disconnected {}
+
+#[derive(Debug)]
+struct Shared {
+    orders: Mutex<Vec<Order>>,
+    writer: WakeWriter,
+}
+
+#[derive(Debug)]
+enum Order {
+    Request(Box<Request>, SyncSender<Reply>),
+    Status(String, SyncSender<Option<Status>>),
+    List(SyncSender<Vec<Status>>),
+    Subscribe(SyncSender<Event>),
+    Wake,
+}
+
+impl Handle {
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped before it answered.
+    pub fn request(&self, request: Request) -> Result<Reply, Disconnected> {
+        self.submit(request)?.recv().map_err(|_| Disconnected)
+    }
+
+    /// Asks; the answer comes through the channel.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped.
+    pub fn submit(&self, request: Request) -> Result<Receiver<Reply>, Disconnected> {
+        self.order(1, |sender| Order::Request(Box::new(request), sender))
+    }
+
+    /// The task of this name as it is now.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped before it answered.
+    pub fn status(&self, name: &str) -> Result<Option<Status>, Disconnected> {
+        let answer = self.order(1, |sender| Order::Status(name.to_owned(), sender))?;
+        answer.recv().map_err(|_| Disconnected)
+    }
+
+    /// Every task that is remembered, as it is now.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped before it answered.
+    pub fn list(&self) -> Result<Vec<Status>, Disconnected> {
+        self.order(1, Order::List)?.recv().map_err(|_| Disconnected)
+    }
+
+    /// Every event from now on. Whoever lets `queued` of them pile up is dropped: the channel ends
+    /// behind the last one that fit.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped.
+    pub fn events(&self, queued: usize) -> Result<Receiver<Event>, Disconnected> {
+        self.order(queued, Order::Subscribe)
+    }
+
+    /// Makes [`Supervisor::turn`] return early.
+    pub fn wake(&self) {
+        self.push(Order::Wake);
+    }
+
+    fn order<T>(
+        &self,
+        queued: usize,
+        order: impl FnOnce(SyncSender<T>) -> Order,
+    ) -> Result<Receiver<T>, Disconnected> {
+        let (sender, receiver) = sync_channel(queued);
+        // One reference is the supervisor's.
+        if Arc::strong_count(&self.shared) < 2 {
+            return Err(Disconnected);
+        }
+        self.push(order(sender));
+        Ok(receiver)
+    }
+
+    fn push(&self, order: Order) {
+        let mut orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.push(order);
+        drop(orders);
+        self.shared.writer.wake();
+    }
+}
+
+/// The loop's side of every handle.
+#[derive(Debug)]
+pub(super) struct Orders {
+    shared: Arc<Shared>,
+    reader: WakeReader,
+    waiting: HashMap<Ticket, SyncSender<Reply>>,
+    subscribers: Vec<SyncSender<Event>>,
+}
+
+impl Orders {
+    pub(super) fn new() -> io::Result<Orders> {
+        let (reader, writer) = wake_pipe()?;
+        let shared = Arc::new(Shared { orders: Mutex::new(Vec::new()), writer });
+        Ok(Orders { shared, reader, waiting: HashMap::new(), subscribers: Vec::new() })
+    }
+
+    /// Hands an event to every subscriber that keeps up.
+    pub(super) fn publish(&mut self, event: &Event) {
+        self.subscribers.retain(|subscriber| match subscriber.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                log::warn!("a subscriber does not read its events: it is dropped");
+                false
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        });
+    }
+}
+
+impl AsFd for Orders {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+impl Drop for Orders {
+    /// Whoever waits learns that there is no answer: its sender goes with the order.
+    fn drop(&mut self) {
+        self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Supervisor {
+    /// For other threads.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.orders.shared) }
+    }
+
+    pub(super) fn take_orders(&mut self) {
+        self.orders.reader.drain();
+        let orders = std::mem::take(
+            &mut *self.orders.shared.orders.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for order in orders {
+            match order {
+                Order::Request(request, sender) => {
+                    let ticket = self.submit(*request);
+                    self.orders.waiting.insert(ticket, sender);
+                    self.settle();
+                }
+                Order::Status(name, sender) => {
+                    let status = self.find(&name).and_then(|task| self.status(task));
+                    let _ = sender.try_send(status);
+                }
+                Order::List(sender) => {
+                    let list = self.tasks().filter_map(|task| self.status(task)).collect();
+                    let _ = sender.try_send(list);
+                }
+                Order::Subscribe(sender) => self.orders.subscribers.push(sender),
+                Order::Wake => {}
+            }
+        }
+    }
+
+    /// Hands an answer to the thread that waits for it, or queues it for this one.
+    pub(super) fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+        match self.orders.waiting.remove(&ticket) {
+            Some(sender) => drop(sender.try_send(reply)),
+            None => self.replies.push_back((ticket, reply)),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The runs that have a process or anything else left in the kernel.
+
+use crate::sys::spawn::StatusPipe;
+use crate::vocabulary::{Containment, Pid, StartError, TaskId};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+/// One run of a task.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) task: TaskId,
+    /// Its number: with the task's name, that of its group.
+    pub(super) number: u64,
+    pub(super) pid: Pid,
+    /// `None` when descriptors are scarce, or when exits are told by SIGCHLD.
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) main: Main,
+    pub(super) containment: Containment,
+    /// What becomes of the rest, once that is decided.
+    pub(super) rest: Option<Rest>,
+    /// The exec is awaited, or has failed and the child's end is awaited.
+    pub(super) start: Option<Box<Start>>,
+    /// Looks for what is left of it so far.
+    pub(super) looks: u8,
+}
+
+/// The main process.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Main {
+    Alive,
+    /// Ended, and not reaped yet: its pid and process group cannot be another's.
+    Zombie,
+    /// Reaped, by us or by somebody else.
+    Gone,
+}
+
+/// What becomes of the processes that the main one leaves.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Rest {
+    Killed,
+    Awaited,
+}
+
+/// A start whose outcome is not known yet.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) pipe: Option<StatusPipe>,
+    pub(super) failure: Option<StartError>,
+}
+
+/// All runs, by task and by pid.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    slots: Vec<Option<Run>>,
+    by_pid: HashMap<Pid, TaskId>,
+}
+
+impl Runs {
+    pub(super) fn insert(&mut self, run: Run) {
+        let index = run.task.index();
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.by_pid.insert(run.pid, run.task);
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(run);
+        }
+    }
+
+    pub(super) fn get(&self, task: TaskId) -> Option<&Run> {
+        self.slots.get(task.index())?.as_ref().filter(|run| run.task == task)
+    }
+
+    pub(super) fn get_mut(&mut self, task: TaskId) -> Option<&mut Run> {
+        self.slots.get_mut(task.index())?.as_mut().filter(|run| run.task == task)
+    }
+
+    pub(super) fn remove(&mut self, task: TaskId) -> Option<Run> {
+        self.get(task)?;
+        let run = self.slots.get_mut(task.index())?.take()?;
+        self.forget_pid(run.pid, task);
+        Some(run)
+    }
+
+    /// The pid may be another process's from now on.
+    pub(super) fn forget_pid(&mut self, pid: Pid, task: TaskId) {
+        if self.by_pid.get(&pid) == Some(&task) {
+            self.by_pid.remove(&pid);
+        }
+    }
+
+    pub(super) fn of_pid(&self, pid: Pid) -> Option<TaskId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// The task in this place of the table, for a scan in slices.
+    pub(super) fn at(&self, index: usize) -> Option<&Run> {
+        self.slots.get(index)?.as_ref()
+    }
+
+    /// Places of the table.
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no run but this task's is left.
+    pub(super) fn is_only(&self, task: TaskId) -> bool {
+        self.slots.iter().flatten().all(|run| run.task == task)
+    }
+}

@@ -1,0 +1,258 @@
+//! Starting a run: a transaction that leaves nothing behind when it fails.
+
+use super::output::{ChildEnd, Relay};
+use super::run::{Main, Run, Start};
+use super::token::{Key, Owner};
+use super::{CgroupMode, ExitNotification, Supervisor, register};
+use crate::engine::Input;
+use crate::sys::failure::start_error;
+use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
+use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
+use crate::vocabulary::{Containment, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall};
+use mio::Interest;
+use nix::errno::Errno;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+
+/// Starts that wait for their turn, so that a storm of them leaves time for everything else.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    queue: VecDeque<(TaskId, u64)>,
+    left_this_turn: usize,
+}
+
+impl Starts {
+    pub(super) fn push(&mut self, task: TaskId, run: u64) {
+        self.queue.push_back((task, run));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// A new turn begins.
+    pub(super) fn refill(&mut self) {
+        self.left_this_turn = STARTS_PER_TURN;
+    }
+
+    /// The next start, while this turn has time for one.
+    pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
+        self.left_this_turn = self.left_this_turn.checked_sub(1)?;
+        self.queue.pop_front()
+    }
+
+    /// Takes back a start that has not begun.
+    fn take_back(&mut self, task: TaskId) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|&(queued, _)| queued != task);
+        self.queue.len() < before
+    }
+}
+
+impl Supervisor {
+    pub(super) fn start(&mut self, task: TaskId, run: u64) {
+        let Some(identity) = self.engine.identity(task).cloned() else { return };
+        let outcome = self.try_start(task, run, &identity.name, &identity.spec);
+        if let Err(error) = outcome {
+            self.inputs.push_back((task, Input::StartFailed(error)));
+        }
+    }
+
+    fn try_start(
+        &mut self,
+        task: TaskId,
+        run: u64,
+        name: &str,
+        spec: &Arc<TaskSpec>,
+    ) -> Result<(), StartError> {
+        let plan = self.spawner.plan(spec)?;
+        self.relay.open(task, name, spec, plan.owner())?;
+        let ends = self.relay.begin_run(task, run)?;
+        let spawned = self.make_group(name, run).and_then(|group| {
+            let streams = Streams {
+                stdin: spec.inherit_stdin.then_some(0),
+                stdout: raw_end(&ends.stdout, StreamKind::Stdout),
+                stderr: raw_end(&ends.stderr, StreamKind::Stderr),
+            };
+            let contained = group.is_some();
+            self.spawner
+                .spawn(&plan, streams, group.as_ref())
+                .map(|spawned| (spawned, contained))
+                .inspect_err(|_| {
+                    if contained {
+                        self.groups.discard(name, run);
+                    }
+                })
+        });
+        match spawned {
+            Ok((spawned, contained)) => {
+                self.keep(task, run, spawned, contained);
+                Ok(())
+            }
+            Err(error) => {
+                self.relay.abort_run(task);
+                Err(error)
+            }
+        }
+    }
+
+    /// The run's group, where it is to have one and can.
+    fn make_group(&mut self, name: &str, run: u64) -> Result<Option<Placement>, StartError> {
+        if self.options.cgroup == CgroupMode::Never {
+            return Ok(None);
+        }
+        match self.groups.make(name, run) {
+            Ok(placement) => Ok(Some(placement)),
+            Err(error) if self.options.cgroup == CgroupMode::Require => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Puts a child that exists into the tables.
+    fn keep(&mut self, task: TaskId, run: u64, spawned: Spawned, contained: bool) {
+        let containment = if contained { Containment::CgroupV2 } else { Containment::Session };
+        let (child, pipe) = match spawned {
+            Spawned::Running(child) => (child, None),
+            Spawned::Starting(child, pipe) => (child, Some(pipe)),
+        };
+        let Child { pid, pidfd } = child;
+        let running = pipe.is_none();
+        let pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
+        let key = key_of(task);
+        if let Some(fd) = &pidfd
+            && let Err(error) =
+                register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE)
+        {
+            log::warn!("cannot watch process {pid} ({error}): its exit is told by SIGCHLD");
+        }
+        let start = pipe.map(|pipe| {
+            self.watch_start(key, &pipe);
+            Box::new(Start { pipe: Some(pipe), failure: None })
+        });
+        self.runs.insert(Run {
+            task,
+            number: run,
+            pid,
+            pidfd,
+            main: Main::Alive,
+            containment,
+            rest: None,
+            start,
+            looks: 0,
+        });
+        self.inputs.push_back((task, Input::Spawned { pid, containment }));
+        if running {
+            self.inputs.push_back((task, Input::ExecSucceeded));
+        }
+    }
+
+    /// Whether a task may keep a pidfd of this number: descriptors are given out lowest first, so
+    /// that the number tells how many there are.
+    fn affords(&self, pidfd: RawFd) -> bool {
+        match self.options.exit_notification {
+            ExitNotification::Pidfd => true,
+            ExitNotification::Sigchld => false,
+            ExitNotification::Auto => {
+                self.child_signal.is_none()
+                    || (pidfd as u64) < self.descriptor_limit.saturating_sub(self.reserve())
+            }
+        }
+    }
+
+    /// Descriptors that tasks leave free for everything else.
+    pub(super) fn reserve(&self) -> u64 {
+        FDS_RESERVED.min(self.descriptor_limit / 4)
+    }
+
+    fn watch_start(&mut self, key: Key, pipe: &StatusPipe) {
+        let result = register(&self.poll, pipe.as_fd(), Owner::Start(key), Interest::READABLE);
+        if let Err(error) = result {
+            // The deadline of the launch ends the wait.
+            log::warn!("cannot watch the start of a task: {error}");
+        }
+    }
+
+    /// The pipe of a start has something to say.
+    pub(super) fn start_told(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(task) else { return };
+        let Some(start) = &mut run.start else { return };
+        let Some(outcome) = start.pipe.as_mut().and_then(StatusPipe::outcome) else { return };
+        start.pipe = None;
+        match outcome {
+            Ok(()) => {
+                // An exec that was to be aborted and succeeded is killed by the abort.
+                if start.failure.is_none() {
+                    run.start = None;
+                    self.inputs.push_back((task, Input::ExecSucceeded));
+                }
+            }
+            // The child is about to end: its end completes the failure.
+            Err(error) => drop(start.failure.get_or_insert(error)),
+        }
+    }
+
+    /// A child has ended whose start is not over. True: the start has failed, and that was told.
+    pub(super) fn start_ended(&mut self, task: TaskId) -> bool {
+        self.start_told(task);
+        let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.take()) else {
+            return false;
+        };
+        let error = start.failure.unwrap_or_else(|| {
+            start_error(Stage::Clone, Errno::ESRCH, "start the command: the child ended before it")
+        });
+        if let Some(run) = self.runs.remove(task)
+            && run.containment == Containment::CgroupV2
+            && let Some(identity) = self.engine.identity(task)
+        {
+            self.groups.discard(&identity.name, run.number);
+        }
+        self.relay.abort_run(task);
+        self.inputs.push_back((task, Input::StartFailed(error)));
+        true
+    }
+
+    /// The exec has taken too long, or is not wanted any more.
+    pub(super) fn abort_start(&mut self, task: TaskId) {
+        let error = StartError {
+            stage: Stage::Timeout,
+            errno: 0,
+            errno_name: String::new(),
+            message: "start the command: its exec did not come in time".to_owned(),
+            retry: true,
+            time: Wall::default(),
+        };
+        if self.starts.take_back(task) {
+            self.inputs.push_back((task, Input::StartFailed(error)));
+            return;
+        }
+        let Some(run) = self.runs.get_mut(task) else { return };
+        let Some(start) = &mut run.start else { return };
+        start.failure.get_or_insert(error);
+        self.kill_main_and_group(task);
+    }
+
+    /// Whether the sinks of a task can be afforded.
+    pub(super) fn affords_streams(&self, spec: &TaskSpec) -> bool {
+        let needed = Relay::descriptors_needed(spec);
+        needed == 0
+            || self.relay.descriptors() + needed
+                <= self.descriptor_limit.saturating_sub(self.reserve())
+    }
+}
+
+/// The key of a task's descriptors: that of the task itself.
+pub(super) fn key_of(task: TaskId) -> Key {
+    Key { index: task.index() as u32, generation: task.generation() }
+}
+
+fn raw_end(end: &ChildEnd, stream: StreamKind) -> Option<RawFd> {
+    match end {
+        ChildEnd::Null => None,
+        ChildEnd::Inherit => Some(match stream {
+            StreamKind::Stdout => 1,
+            StreamKind::Stderr => 2,
+        }),
+        ChildEnd::Fd(fd) => Some(fd.as_raw_fd()),
+    }
+}

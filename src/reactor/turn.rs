@@ -1,0 +1,150 @@
+//! One turn of the loop.
+
+use super::token::Owner;
+use super::{Due, Supervisor};
+use crate::engine::{Action, Output};
+use crate::sys::clock;
+use crate::vocabulary::{Event, TaskId};
+use std::io;
+use std::time::Duration;
+
+impl Supervisor {
+    /// One turn of the loop: waits until something happens or `timeout` is over (`None`: for
+    /// ever), handles it, and appends the events. Returns early when replies or watched
+    /// descriptors are ready. Whatever is ready is handled within bounds, so that a turn is short;
+    /// what is left makes the next turn return at once.
+    ///
+    /// # Errors
+    /// When epoll itself fails, which no load and no task can cause.
+    pub fn turn(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.now = clock::now();
+        self.settle();
+        let wait = match (timeout, self.next_deadline()) {
+            (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
+            (timeout, deadline) => timeout.or(deadline),
+        };
+        match self.poll.poll(&mut self.readiness, wait) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => self.wakeups += 1,
+        }
+        self.now = clock::now();
+        let started = self.now.mono;
+        self.take_readiness();
+        self.continue_scan();
+        self.relay_has_more = self.relay.work(self.now.mono);
+        self.expire();
+        self.settle();
+        events.append(&mut self.events);
+        let took = clock::now().mono.since(started).as_micros();
+        self.longest_turn_us = self.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// How long `turn` waits at most: until the nearest deadline, not at all where work is left.
+    /// `None`: for ever. For a host that waits in its own loop.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.has_more() {
+            return Some(Duration::ZERO);
+        }
+        [self.engine.next_deadline(), self.relay.next_deadline(), self.deadlines.next()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.since(self.now.mono))
+    }
+
+    fn has_more(&self) -> bool {
+        self.relay_has_more
+            || !self.starts.is_empty()
+            || !self.inputs.is_empty()
+            || !self.events.is_empty()
+            || !self.replies.is_empty()
+            || !self.watches.ready.is_empty()
+            || self.sweep.is_scanning()
+    }
+
+    fn take_readiness(&mut self) {
+        let readiness = std::mem::replace(&mut self.readiness, mio::Events::with_capacity(0));
+        for event in &readiness {
+            let Some(owner) = Owner::of(event.token()) else { continue };
+            match owner {
+                Owner::Control => self.take_orders(),
+                Owner::Sigchld => self.child_signaled(),
+                Owner::Process(key) => self.process_ended(TaskId::new(key.index, key.generation)),
+                Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
+                Owner::Group(key) => self.group_changed(key),
+                Owner::Source(key) => self.relay.source_ready(
+                    key,
+                    event.is_readable(),
+                    event.is_read_closed() || event.is_error(),
+                ),
+                Owner::Target(key) => self.relay.target_ready(key),
+                Owner::Watch(key) => {
+                    let closed = event.is_read_closed() || event.is_error();
+                    let readable = event.is_readable() || closed;
+                    let writable = event.is_writable() || event.is_write_closed() || closed;
+                    self.watches.note(key, readable, writable);
+                }
+            }
+        }
+        self.readiness = readiness;
+    }
+
+    fn expire(&mut self) {
+        while let Some(due) = self.deadlines.expired(self.now.mono) {
+            match due {
+                Due::Rest(task) => self.look_at_rest(task),
+                Due::Group(key) => self.group_changed(key),
+                Due::Sweep => self.sweep_children(),
+            }
+        }
+        self.relay.expire(self.now.mono);
+        self.engine.expire(self.now);
+    }
+
+    /// Takes everything out of the engine and the relay, and puts every answer in, until both are
+    /// quiet. Starts beyond the budget of this turn wait in their queue.
+    pub(super) fn settle(&mut self) {
+        self.starts.refill();
+        loop {
+            while let Some(news) = self.relay.next_news() {
+                self.inputs.push_back(news);
+            }
+            if let Some(output) = self.engine.next_output() {
+                self.put_out(output);
+            } else if let Some((task, input)) = self.inputs.pop_front() {
+                self.engine.handle(self.now, task, input);
+            } else if let Some((task, run)) = self.starts.next() {
+                self.start(task, run);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn put_out(&mut self, output: Output) {
+        match output {
+            Output::Do(task, action) => self.perform(task, action),
+            Output::Reply(ticket, reply) => self.deliver(ticket, reply),
+            Output::Event(event) => {
+                self.orders.publish(&event);
+                self.events.push(event);
+            }
+        }
+    }
+
+    fn perform(&mut self, task: TaskId, action: Action) {
+        match action {
+            Action::Spawn { run } => self.starts.push(task, run),
+            Action::AbortSpawn => self.abort_start(task),
+            Action::Signal { signal, all, ticket } => self.send_signal(task, signal, all, ticket),
+            Action::KillAll => self.kill_all(task),
+            Action::AwaitEmpty => self.await_empty(task),
+            Action::LeaveRest => self.leave_rest(task),
+            Action::ListProcesses => self.list_processes(task),
+            Action::FinishOutput => self.relay.finish_run(self.now.mono, task),
+            Action::CloseOutput => self.relay.close(self.now.mono, task),
+            Action::Forget => self.relay.forget(self.now.mono, task),
+        }
+    }
+}
