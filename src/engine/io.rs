@@ -27,7 +27,8 @@ pub enum Input {
     /// The main process ended. May come before `ExecSucceeded`, and only once for each run.
     MainExited(ExitStatus),
     /// No process of the run is left and its group is gone. Answers [`Action::KillAll`] after
-    /// `MainExited` has been told, [`Action::AwaitEmpty`] and [`Action::LeaveRest`].
+    /// `MainExited` has been told, [`Action::AwaitEmpty`] and [`Action::LeaveRest`]; once for each
+    /// run, however many of these were asked for.
     Empty {
         /// Whether the OOM killer ended a process of this run; absent where no counter exists.
         oom_killed: Option<bool>,
@@ -75,7 +76,8 @@ pub enum Action {
         run: u64,
     },
     /// The exec takes too long: kill the child and all that it made. The answer: `StartFailed`,
-    /// or `MainExited` where the exec succeeded meanwhile.
+    /// or `MainExited` (with or without an `ExecSucceeded` before it) where the exec succeeded
+    /// meanwhile.
     AbortSpawn,
     /// Send a signal. The answer: `Signaled`.
     Signal {
@@ -87,7 +89,7 @@ pub enum Action {
         ticket: Option<Ticket>,
     },
     /// Kill every process of the run that is left. The answers: `MainExited` if the main one
-    /// lived, then `Empty`.
+    /// lived, then `Empty`. May follow [`Action::AwaitEmpty`], and an earlier one of itself.
     KillAll,
     /// Wait until no process of the run is left. The answer: `Empty`.
     AwaitEmpty,

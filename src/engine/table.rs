@@ -1,0 +1,86 @@
+//! The table of tasks: a slab whose keys carry a generation, and the names.
+
+use super::names::Names;
+use super::task::{State, Task};
+use crate::vocabulary::TaskId;
+use slab::Slab;
+
+/// Every task that is remembered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    slots: Slab<Task>,
+    /// Of each slot, how often it was given back.
+    generations: Vec<u32>,
+    pub(super) names: Names,
+    exited: usize,
+}
+
+impl Table {
+    /// Takes a task in; its name must be free.
+    pub(super) fn insert(&mut self, task: Task) -> TaskId {
+        let exited = task.state.is_exited();
+        let identity = std::sync::Arc::clone(&task.identity);
+        let index = self.slots.insert(task);
+        if self.generations.len() <= index {
+            self.generations.resize(index + 1, 0);
+        }
+        self.exited += usize::from(exited);
+        let id = self.id(index);
+        self.names.insert(&identity, id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
+        self.get(id)?;
+        let task = self.slots.try_remove(id.index())?;
+        if let Some(generation) = self.generations.get_mut(id.index()) {
+            *generation = generation.wrapping_add(1);
+        }
+        self.exited -= usize::from(task.state.is_exited());
+        self.names.remove(&task.identity.name);
+        Some(task)
+    }
+
+    pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
+        self.is_current(id).then(|| self.slots.get(id.index())).flatten()
+    }
+
+    /// For everything but the state, see [`Table::enter`].
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        if self.is_current(id) { self.slots.get_mut(id.index()) } else { None }
+    }
+
+    /// Puts a task into another state.
+    pub(super) fn enter(&mut self, id: TaskId, state: State) {
+        let Some(task) = self.get_mut(id) else { return };
+        let (was, is) = (task.state.is_exited(), state.is_exited());
+        task.state = state;
+        self.exited = self.exited + usize::from(is) - usize::from(was);
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<TaskId> {
+        self.names.find(name)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.slots.iter().map(|(index, _)| self.id(index))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many of them have exited for good.
+    pub(super) fn exited(&self) -> usize {
+        self.exited
+    }
+
+    fn is_current(&self, id: TaskId) -> bool {
+        self.generations.get(id.index()) == Some(&id.generation())
+    }
+
+    fn id(&self, index: usize) -> TaskId {
+        // A slab of tasks is bounded by `limits::TASKS_MAX`, far below 2^32.
+        TaskId::new(index as u32, self.generations.get(index).copied().unwrap_or(0))
+    }
+}

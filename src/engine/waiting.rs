@@ -1,0 +1,69 @@
+//! Who waits for what: every ticket that is still to be answered about a task.
+
+use crate::vocabulary::{Mono, TaskId, Ticket};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an asker waits for.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Ask {
+    /// The first run.
+    Launch,
+    /// The exit for good.
+    Wait,
+    /// The exit for good, asked for.
+    Stop,
+    /// The next run.
+    Restart,
+    /// The signal to be sent.
+    Signal,
+    /// The task to be forgotten.
+    Remove,
+}
+
+/// All that an asker waits for, in the order in which they are answered.
+pub(super) const ASKS: [Ask; 6] =
+    [Ask::Launch, Ask::Wait, Ask::Stop, Ask::Restart, Ask::Signal, Ask::Remove];
+
+/// One who waits.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) task: TaskId,
+    pub(super) ask: Ask,
+    /// When it is told that the time is over.
+    pub(super) deadline: Option<Mono>,
+}
+
+/// Everybody who waits for something of a task.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Askers {
+    by_ticket: BTreeMap<Ticket, Asker>,
+    by_task: BTreeSet<(TaskId, Ask, Ticket)>,
+}
+
+impl Askers {
+    pub(super) fn add(&mut self, ticket: Ticket, asker: Asker) {
+        self.by_task.insert((asker.task, asker.ask, ticket));
+        self.by_ticket.insert(ticket, asker);
+    }
+
+    /// Whoever has this ticket waits no longer.
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Asker> {
+        let asker = self.by_ticket.remove(&ticket)?;
+        self.by_task.remove(&(asker.task, asker.ask, ticket));
+        Some(asker)
+    }
+
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&Asker> {
+        self.by_ticket.get(&ticket)
+    }
+
+    /// The first one that waits for this of the task.
+    pub(super) fn first(&self, task: TaskId, ask: Ask) -> Option<Ticket> {
+        let range = (task, ask, Ticket(0))..=(task, ask, Ticket(u64::MAX));
+        self.by_task.range(range).next().map(|&(_, _, ticket)| ticket)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_ticket.len()
+    }
+}
