@@ -1,10 +1,12 @@
 //! From the command line to the verb, and from its outcome to the exit code.
 
-use super::arguments::{Arguments, Verb};
-use super::failure::OWN;
-use super::{check, daemon, run, up};
-use clap::Parser;
+use super::arguments::{Arguments, DaemonArguments, UpArguments, Verb};
+use super::client::{self, Session};
+use super::failure::{Failure, OWN, UsageError};
+use super::output::report;
+use super::{check, completions, daemon, man, run, up};
 use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,30 +14,83 @@ use std::process::ExitCode;
 /// The program: reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     let words = signals_as_flags(std::env::args_os().collect());
-    match Arguments::try_parse_from(&words) {
-        Ok(arguments) => dispatch(arguments),
+    let parsed = Arguments::command()
+        .try_get_matches_from(&words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches).map(|read| (matches, read)));
+    match parsed {
+        Ok((matches, arguments)) => dispatch(&matches, arguments),
         Err(error) => refuse(&error, &words),
     }
 }
 
-fn dispatch(arguments: Arguments) -> ExitCode {
-    let socket = arguments.socket;
-    match arguments.verb {
+fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
+    let Arguments { socket, verb } = arguments;
+    let Some((name, flags)) = matches.subcommand() else { return ExitCode::from(2) };
+    // A verb has these flags or it does not: asking for one that it has not is an error here.
+    let json = matches!(flags.try_get_one("json"), Ok(Some(true)));
+    let task = flags.try_get_one::<String>("name").ok().flatten();
+    let what = task.map_or_else(|| name.to_owned(), |task| format!("{name} {task}"));
+    let mirrors = is_mirror(name);
+    if socket.is_some() && matches!(name, "run" | "check" | "completions" | "man" | "keeper") {
+        let why = UsageError("--socket: this verb asks no daemon".to_owned());
+        return finish(name, json, mirrors, Err(why.into()));
+    }
+    match verb {
         Verb::Run(arguments) => run::run(*arguments),
-        Verb::Up(mut arguments) => {
-            arguments.socket = socket;
-            up::up(arguments)
-        }
-        Verb::Daemon(mut arguments) => {
-            arguments.socket = socket;
-            daemon::daemon(arguments)
-        }
+        Verb::Up(arguments) => up::up(UpArguments { socket, ..arguments }),
+        Verb::Daemon(arguments) => daemon::daemon(DaemonArguments { socket, ..arguments }),
         Verb::Check(arguments) => check::check(arguments),
-        other => {
-            eprintln!("ostler: {other:?}: not available in this version");
-            ExitCode::FAILURE
+        verb => {
+            let session = Session::new(name, json, socket);
+            finish(&what, json, mirrors, ask(&session, verb))
         }
     }
+}
+
+/// Whether the verb exits as a task or command did, and keeps 124 to 127 for itself.
+fn is_mirror(verb: &str) -> bool {
+    matches!(verb, "run" | "wait" | "exec")
+}
+
+/// The verbs that ask a daemon, and those that need nobody.
+fn ask(session: &Session, verb: Verb) -> Result<u8, Failure> {
+    match verb {
+        Verb::Launch(arguments) => client::launch(session, *arguments),
+        Verb::Ps(arguments) => client::ps(session, &arguments),
+        Verb::Inspect(arguments) => client::inspect(session, &arguments),
+        Verb::Wait(arguments) => client::wait(session, &arguments),
+        Verb::Stop(arguments) => client::stop(session, &arguments),
+        Verb::Start(arguments) => client::start(session, &arguments),
+        Verb::Restart(arguments) => client::restart(session, &arguments),
+        Verb::Signal(arguments) => client::signal(session, &arguments),
+        Verb::Exec(arguments) => client::exec(session, &arguments),
+        Verb::Stats(arguments) => client::stats(session, &arguments),
+        Verb::Logs(arguments) => client::logs(session, &arguments),
+        Verb::Update(arguments) => client::update(session, &arguments),
+        Verb::Events(arguments) => client::events(session, &arguments),
+        Verb::Rm(arguments) => client::remove(session, &arguments),
+        Verb::Reload(arguments) => client::reload(session, &arguments),
+        Verb::Upgrade(arguments) => client::upgrade(session, &arguments),
+        Verb::Shutdown(arguments) => client::shutdown(session, &arguments),
+        Verb::Version(arguments) => client::version(session, &arguments),
+        Verb::Completions(arguments) => completions::completions(&arguments),
+        Verb::Man(arguments) => man::man(&arguments),
+        Verb::Top
+        | Verb::Keeper(_)
+        | Verb::Run(_)
+        | Verb::Up(_)
+        | Verb::Daemon(_)
+        | Verb::Check(_) => Err(Failure::Other("not available in this version".to_owned())),
+    }
+}
+
+/// Says why a verb failed, and turns its outcome into the exit code.
+fn finish(what: &str, json: bool, mirrors: bool, outcome: Result<u8, Failure>) -> ExitCode {
+    let code = outcome.unwrap_or_else(|failure| {
+        report(what, &failure, json);
+        failure.exit_code(mirrors)
+    });
+    ExitCode::from(code)
 }
 
 /// Prints help to standard output, and what is wrong to standard error.
@@ -57,10 +112,8 @@ fn refuse(error: &clap::Error, words: &[OsString]) -> ExitCode {
             let _ = write!(std::io::stderr(), "{prefix}{why}");
         }
     }
-    ExitCode::from(match verb_of(words).and_then(OsStr::to_str) {
-        Some("run" | "wait" | "exec") => OWN,
-        _ => 2,
-    })
+    let mirrors = verb_of(words).and_then(OsStr::to_str).is_some_and(is_mirror);
+    ExitCode::from(if mirrors { OWN } else { 2 })
 }
 
 /// The position of the verb: the first word that is neither a flag nor the value of `--socket`.
@@ -109,7 +162,6 @@ fn signals_as_flags(words: Vec<OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound() {

@@ -151,8 +151,9 @@ fn write_refusal(f: &mut fmt::Formatter<'_>, error: &str, parameters: &Value) ->
         }
         "NotRunning" => write!(f, "it has no process, it is {}", text("state")),
         "StillRunning" => {
-            let pids = parameters.get("pids").unwrap_or(&Value::Null);
-            write!(f, "it was killed, but these processes of it are left: {pids}")
+            let pids = parameters.get("pids").and_then(Value::as_array);
+            let pids: Vec<String> = pids.into_iter().flatten().map(Value::to_string).collect();
+            write!(f, "it still has processes: {}", pids.join(" "))
         }
         "UnknownSignal" => write!(f, "{} is not a signal", text("signal")),
         "TimedOut" => f.write_str("timed out"),

@@ -2,13 +2,20 @@
 
 mod arguments;
 mod check;
+mod client;
 mod complain;
+mod completions;
 mod daemon;
 mod dispatch;
 mod failure;
 mod limit_flags;
+mod man;
+mod output;
+mod pattern;
 mod run;
 mod sink;
+mod socket;
+mod table;
 mod task_file;
 mod task_flags;
 mod units;

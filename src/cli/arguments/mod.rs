@@ -5,9 +5,9 @@ mod host;
 mod task;
 
 pub(crate) use client::{
-    CompletionsArguments, EventsArguments, ExecArguments, InspectArguments, LaunchArguments,
-    LogsArguments, ManArguments, PsArguments, ReloadArguments, RestartArguments, RmArguments,
-    ShutdownArguments, SignalArguments, StartArguments, StatsArguments, StopArguments,
+    CompletionsArguments, EventsArguments, ExecArguments, IfExistsChoice, InspectArguments,
+    LaunchArguments, LogsArguments, ManArguments, PsArguments, ReloadArguments, RestartArguments,
+    RmArguments, ShutdownArguments, SignalArguments, StartArguments, StatsArguments, StopArguments,
     UpdateArguments, UpgradeArguments, VersionArguments, WaitArguments,
 };
 pub(crate) use host::{
@@ -26,7 +26,6 @@ use clap::{Parser, Subcommand};
     name = "ostler",
     version,
     max_term_width = 100,
-    disable_help_subcommand = false,
     after_help = "Exit codes of run, wait and exec: the task's own (128 + signal); 124 timed out, \
                   125 ostler's own failure, 126 cannot be executed, 127 not found. Of all others: \
                   0, 1 failed, 2 usage, 124 timed out, 125 no daemon."
@@ -55,6 +54,7 @@ pub(crate) enum Verb {
     Restart(RestartArguments),
     #[command(visible_alias = "kill")]
     Signal(SignalArguments),
+    #[command(hide = true)]
     Exec(ExecArguments),
     Stats(StatsArguments),
     Logs(LogsArguments),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a task is.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Task")]
 pub(crate) struct TaskFlags {
     /// Name [default: the command's last path part, `-`, the first free number]
@@ -119,7 +119,7 @@ pub(crate) enum RestartChoice {
 }
 
 /// Limits; `none` lifts one.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Resources (none lifts a limit)")]
 pub(crate) struct ResourceFlags {
     /// Share of CPU time under contention, 1 to 10000
@@ -152,7 +152,7 @@ pub(crate) struct ResourceFlags {
 }
 
 /// What a task is kept from.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationFlags {
     /// Directory that becomes / of the task
