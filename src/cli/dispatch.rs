@@ -107,9 +107,13 @@ fn refuse(error: &clap::Error, words: &[OsString]) -> ExitCode {
         }
         _ => {
             let verb = verb_of(words).and_then(OsStr::to_str);
-            let prefix = verb.map_or_else(|| "ostler: ".to_owned(), |v| format!("ostler: {v}: "));
-            let why = rendered.strip_prefix("error: ").unwrap_or(&rendered);
-            let _ = write!(std::io::stderr(), "{prefix}{why}");
+            let why = rendered.strip_prefix("error: ").unwrap_or(&rendered).trim_end();
+            if words.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
+                report("", &UsageError(why.to_owned()).into(), true);
+            } else {
+                let prefix = verb.map_or_else(String::new, |verb| format!("{verb}: "));
+                let _ = writeln!(std::io::stderr(), "ostler: {prefix}{why}");
+            }
         }
     }
     let mirrors = verb_of(words).and_then(OsStr::to_str).is_some_and(is_mirror);

@@ -151,3 +151,42 @@ impl From<crate::vocabulary::InvalidField> for UsageError {
         UsageError(field.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_set_lifted_or_left() {
+        let text = |text: &str| Some(text.to_owned());
+        let flags = ResourceFlags {
+            cpu_max: text("0.5"),
+            memory_max: text("1GiB"),
+            memory_high: text("none"),
+            pids_max: text("-1"),
+            cpuset: text("none"),
+            ..ResourceFlags::default()
+        };
+        let limits = Resources {
+            cpu_max: Some(Some(0.5)),
+            memory_max: Some(Some(1 << 30)),
+            memory_high: Some(None),
+            pids_max: Some(None),
+            cpuset: Some(String::new()),
+            ..Resources::default()
+        };
+        assert_eq!(flags.to_resources(), Ok(limits));
+    }
+
+    #[test]
+    fn devices_and_path_rules_have_short_forms() {
+        let read = |text| device(text, "/dev").map(|d| (d.source, d.target, d.permissions));
+        let own = str::to_owned;
+        assert_eq!(read("/dev/a"), Ok((own("/dev/a"), None, own("rwm"))));
+        assert_eq!(read("/dev/a:r"), Ok((own("/dev/a"), None, own("r"))));
+        assert_eq!(read("a:/b"), Ok((own("/dev/a"), Some(own("/b")), own("rwm"))));
+        assert_eq!(read("a:/b:rw"), Ok((own("/dev/a"), Some(own("/b")), own("rw"))));
+        let rule = |text| path_rule(text, "/").access;
+        assert_eq!((rule("/a:rx"), rule("/a"), rule("/a:b")), (own("rx"), own("rwx"), own("rwx")));
+    }
+}

@@ -202,3 +202,109 @@ fn add_entry(env: &mut Vec<String>, entry: &str, place: impl Fn() -> String) -> 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Verb};
+    use crate::vocabulary::{FileSink, Isolation, Mount, Propagation};
+    use clap::Parser;
+
+    fn spec(verb: &str, flags: &[&str]) -> Parsed<TaskSpec> {
+        let words = ["ostler", verb].into_iter().chain(flags.iter().copied()).chain(["x", "-y"]);
+        let arguments = Arguments::try_parse_from(words).expect("parsed");
+        match arguments.verb {
+            Verb::Run(run) => run.task.into_spec_at("/cwd", run.command, Context::Run),
+            Verb::Launch(launch) => {
+                launch.task.into_spec_at("/cwd", launch.command, Context::Launch)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_flags_launch_has_the_defaults_and_run_what_the_caller_has() {
+        let launched = spec("launch", &[]).expect("a task");
+        assert_eq!(launched, TaskSpec { args: vec!["-y".to_owned()], ..TaskSpec::new("x") });
+        let run = spec("run", &[]).expect("a task");
+        let expected = TaskSpec {
+            args: vec!["-y".to_owned()],
+            inherit_env: true,
+            work_dir: Some("/cwd".to_owned()),
+            stdout: Some(Sink::Inherit),
+            stderr: Some(Sink::Inherit),
+            oom_score_adj: Setting::Inherit,
+            nice: Setting::Inherit,
+            umask: Setting::Inherit,
+            inherit_stdin: true,
+            die_with_supervisor: true,
+            ..TaskSpec::new("x")
+        };
+        assert_eq!(run, expected);
+    }
+
+    #[test]
+    fn paths_of_the_caller_become_absolute_those_inside_a_root_do_not() {
+        let flags = ["--work-dir", "w", "--task-dir", "../t", "--stdout", "file:log"];
+        let task = spec("launch", &flags).expect("a task");
+        assert_eq!(task.work_dir.as_deref(), Some("/cwd/w"));
+        assert_eq!(task.task_dir.as_deref(), Some("/cwd/../t"));
+        assert_eq!(task.stdout, Some(Sink::File(FileSink::new("/cwd/log"))));
+        let flags = ["--root", "r", "--work-dir", "/w", "--mount", "a:/b:ro,slave"];
+        let task = spec("run", &flags).expect("a task");
+        assert_eq!(task.work_dir.as_deref(), Some("/w"));
+        let mount = Mount {
+            source: "/cwd/a".to_owned(),
+            target: "/b".to_owned(),
+            read_only: true,
+            propagation: Propagation::Slave,
+        };
+        let isolation = Isolation {
+            root: Some("/cwd/r".to_owned()),
+            mounts: vec![mount],
+            ..Isolation::default()
+        };
+        assert_eq!(task.isolation.as_deref(), Some(&isolation));
+        assert_eq!(spec("run", &["--root", "r"]).expect("a task").work_dir, None);
+    }
+
+    #[test]
+    fn flags_that_cannot_be_are_named() {
+        for (flags, says) in [
+            (&["--name", "a b"][..], "name: "),
+            (&["--env", "=x"], "--env: "),
+            (&["--env-file", "/nonexistent"], "--env-file: read /nonexistent: "),
+            (&["--label", "x"], "--label: "),
+            (&["--rlimit", "nofile"], "--rlimit: "),
+            (&["--rlimit", "files=1"], "rlimits.files: "),
+            (&["--stderr", "file:"], "--stderr: "),
+            (&["--restart-attempts", "1"], "--restart-attempts: needs --restart"),
+            (&["--cpu-max", "fast"], "--cpu-max: "),
+            (&["--cap", "none,KILL"], "--cap: "),
+            (&["--mount", "/a"], "--mount: "),
+            (&["--mount", "/a:/b:rx"], "--mount: "),
+            (&["--device", "/a:/b:rwm:x"], "--device: "),
+            (&["--nice", "-21"], "nice: "),
+        ] {
+            let why = spec("launch", flags).expect_err("refused").to_string();
+            assert!(why.starts_with(says), "{flags:?}: {why}");
+        }
+        let why = spec("run", &["--stderr", "stdout"]).expect_err("refused").to_string();
+        assert!(why.contains("2>&1"), "{why}");
+    }
+
+    #[test]
+    fn an_environment_is_that_of_the_file_then_that_of_the_flags() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), "# comment\n\nA=1\n  B=x = y \nNOT_SET_ANYWHERE_7\n")
+            .expect("w");
+        let path = file.path().to_str().expect("UTF-8");
+        let task = spec("launch", &["--env", "A=2", "--env-file", path, "--env", "PATH"]);
+        let env = task.expect("a task").env;
+        let from_caller = format!("PATH={}", std::env::var("PATH").expect("PATH"));
+        assert_eq!(env, ["A=1", "B=x = y ", "A=2", &from_caller]);
+        std::fs::write(file.path(), "A=1\nno pair\n").expect("written");
+        let why = spec("launch", &["--env-file", path]).expect_err("refused").to_string();
+        assert!(why.contains("line 2"), "{why}");
+    }
+}

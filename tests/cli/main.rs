@@ -1,6 +1,8 @@
 //! The program from outside: help, exit codes, messages, completions, man pages, and the verbs of
 //! the client against a daemon that answers as told.
 
+#![allow(clippy::expect_used)]
+
 mod answering;
 mod client;
 mod usage;

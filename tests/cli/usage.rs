@@ -85,6 +85,20 @@ fn usage_errors_have_the_code_of_their_verb() {
 }
 
 #[test]
+fn a_usage_error_is_json_where_that_is_asked_for() {
+    for arguments in
+        [&["ps", "--json", "--no-such-flag"][..], &["launch", "--json", "--nice", "99", "x"]]
+    {
+        let outcome = run(arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}");
+        let value: serde_json::Value = serde_json::from_str(&outcome.stderr).expect("JSON");
+        assert_eq!(value["error"], "org.ostler.client.Usage", "{arguments:?}");
+    }
+    let word = run(&["ps", "--no-such-flag", "--", "--json"]);
+    assert!(word.stderr.starts_with("ostler: ps: "), "{word:?}");
+}
+
+#[test]
 fn without_a_daemon_the_code_is_125_and_the_message_says_what_to_do() {
     for arguments in [
         &["ps"][..],
