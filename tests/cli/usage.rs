@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 19] = [
     "run",
     "up",
     "daemon",
@@ -18,12 +18,9 @@ const VERBS: [&str; 22] = [
     "restart",
     "signal",
     "kill",
-    "stats",
     "logs",
-    "update",
     "events",
     "rm",
-    "reload",
     "shutdown",
     "check",
     "version",

@@ -20,6 +20,12 @@ pub(crate) use task::{
 
 use clap::{Parser, Subcommand};
 
+/// Exit codes of the verbs that exit as a task or command did.
+const MIRRORED_CODES: &str = "\
+Exit code: the task's own, 128 + signal where one ended it. What ostler itself has to say is 124 \
+(timed out), 125 (everything else), 126 (found, cannot be executed) or 127 (not found), with a \
+line on standard error that begins with `ostler: `.";
+
 /// Process supervisor: every task of a node in one process with one thread.
 #[derive(Parser, Debug)]
 #[command(
@@ -39,32 +45,38 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
-/// What to do.
+/// What to do. Hidden is what no daemon of this version serves, and what users do not need.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
+    #[command(after_help = MIRRORED_CODES)]
     Run(Box<RunArguments>),
     Up(UpArguments),
     Daemon(DaemonArguments),
     Launch(Box<LaunchArguments>),
     Ps(PsArguments),
     Inspect(InspectArguments),
+    #[command(after_help = MIRRORED_CODES)]
     Wait(WaitArguments),
     Stop(StopArguments),
     Start(StartArguments),
     Restart(RestartArguments),
     #[command(visible_alias = "kill")]
     Signal(SignalArguments),
-    #[command(hide = true)]
+    #[command(hide = true, after_help = MIRRORED_CODES)]
     Exec(ExecArguments),
+    #[command(hide = true)]
     Stats(StatsArguments),
     Logs(LogsArguments),
+    #[command(hide = true)]
     Update(UpdateArguments),
     Events(EventsArguments),
     Rm(RmArguments),
     /// Live full-screen table of the tasks
     #[command(hide = true)]
     Top,
+    #[command(hide = true)]
     Reload(ReloadArguments),
+    #[command(hide = true)]
     Upgrade(UpgradeArguments),
     Shutdown(ShutdownArguments),
     #[command(hide = true)]
