@@ -1,1 +1,24 @@
-//! The command line.
+//! The command line: an embedder like any other, and a client of the daemon.
+
+mod arguments;
+mod check;
+mod client;
+mod complain;
+mod completions;
+mod daemon;
+mod dispatch;
+mod failure;
+mod limit_flags;
+mod man;
+mod output;
+mod pattern;
+mod run;
+mod sink;
+mod socket;
+mod table;
+mod task_file;
+mod task_flags;
+mod units;
+mod up;
+
+pub use dispatch::main;
