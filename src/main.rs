@@ -1,3 +1,7 @@
 //! The program `ostler`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ostler::cli::main()
+}

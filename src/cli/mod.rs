@@ -1,1 +1,15 @@
-//! The command line.
+//! The command line: an embedder like any other, and a client of the daemon.
+
+mod arguments;
+mod check;
+mod daemon;
+mod dispatch;
+mod failure;
+mod limit_flags;
+mod run;
+mod sink;
+mod task_flags;
+mod units;
+mod up;
+
+pub use dispatch::main;

@@ -1,0 +1,77 @@
+//! The one definition of every verb and flag: parser, help, completions and man pages come from it.
+
+mod client;
+mod host;
+mod task;
+
+pub(crate) use client::{
+    CompletionsArguments, EventsArguments, ExecArguments, InspectArguments, LaunchArguments,
+    LogsArguments, ManArguments, PsArguments, ReloadArguments, RestartArguments, RmArguments,
+    ShutdownArguments, SignalArguments, StartArguments, StatsArguments, StopArguments,
+    UpdateArguments, UpgradeArguments, VersionArguments, WaitArguments,
+};
+pub(crate) use host::{
+    CgroupChoice, CheckArguments, DaemonArguments, ExitNotificationChoice, KeeperArguments, OnExit,
+    RunArguments, UpArguments,
+};
+pub(crate) use task::{
+    IsolationFlags, LeftoverChoice, PrivateNamespace, ResourceFlags, RestartChoice, TaskFlags,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Process supervisor: every task of a node in one process with one thread.
+#[derive(Parser, Debug)]
+#[command(
+    name = "ostler",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = false,
+    after_help = "Exit codes of run, wait and exec: the task's own (128 + signal); 124 timed out, \
+                  125 ostler's own failure, 126 cannot be executed, 127 not found. Of all others: \
+                  0, 1 failed, 2 usage, 124 timed out, 125 no daemon."
+)]
+pub(crate) struct Arguments {
+    /// Socket of the daemon [default: $OSTLER_SOCKET, else /run/ostler/ostler.sock for root and
+    /// $XDG_RUNTIME_DIR/ostler/ostler.sock otherwise]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub(crate) socket: Option<String>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    Run(Box<RunArguments>),
+    Up(UpArguments),
+    Daemon(DaemonArguments),
+    Launch(Box<LaunchArguments>),
+    Ps(PsArguments),
+    Inspect(InspectArguments),
+    Wait(WaitArguments),
+    Stop(StopArguments),
+    Start(StartArguments),
+    Restart(RestartArguments),
+    #[command(visible_alias = "kill")]
+    Signal(SignalArguments),
+    Exec(ExecArguments),
+    Stats(StatsArguments),
+    Logs(LogsArguments),
+    Update(UpdateArguments),
+    Events(EventsArguments),
+    Rm(RmArguments),
+    /// Live full-screen table of the tasks
+    #[command(hide = true)]
+    Top,
+    Reload(ReloadArguments),
+    Upgrade(UpgradeArguments),
+    Shutdown(ShutdownArguments),
+    #[command(hide = true)]
+    Keeper(KeeperArguments),
+    Check(CheckArguments),
+    Version(VersionArguments),
+    Completions(CompletionsArguments),
+    #[command(hide = true)]
+    Man(ManArguments),
+}

@@ -1,0 +1,204 @@
+//! From the flags of run and launch to the task that they describe.
+
+use super::arguments::{LeftoverChoice, RestartChoice, TaskFlags};
+use super::failure::UsageError;
+use super::sink::parse_sink;
+use crate::vocabulary::{Leftover, RestartMode, RestartPolicy, Setting, Sink, TaskSpec};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Whose task it will be: the defaults differ.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Context {
+    /// Of `ostler run`: what no flag sets stays as the caller has it.
+    Run,
+    /// Of a daemon: what no flag sets has the default of the protocol.
+    Launch,
+}
+
+pub(crate) type Parsed<T> = Result<T, UsageError>;
+
+pub(crate) fn refuse<T>(flag: &str, why: impl std::fmt::Display) -> Parsed<T> {
+    Err(UsageError(format!("--{flag}: {why}")))
+}
+
+impl TaskFlags {
+    /// The task that these flags and this command (with its arguments) describe. Relative paths
+    /// become absolute by the current directory.
+    pub(crate) fn into_spec(self, command: Vec<String>, context: Context) -> Parsed<TaskSpec> {
+        let current = std::env::current_dir()
+            .map_err(|error| UsageError(format!("find the current directory: {error}")))?;
+        match current.to_str() {
+            Some(current) => self.into_spec_at(current, command, context),
+            None => Err(UsageError("the current directory's path is not UTF-8".to_owned())),
+        }
+    }
+
+    fn into_spec_at(
+        self,
+        current: &str,
+        command: Vec<String>,
+        context: Context,
+    ) -> Parsed<TaskSpec> {
+        let running = context == Context::Run;
+        let (stdout, stderr) = self.sinks(current, running)?;
+        let mut words = command.into_iter();
+        let command = words.next().unwrap_or_default();
+        let isolation = self.isolation.to_isolation(current)?;
+        // A directory inside another root is not one of the caller's.
+        let rooted = isolation.root.is_some();
+        let work_dir = match &self.work_dir {
+            Some(dir) => Some(if rooted { dir.clone() } else { join(current, dir) }),
+            None => (running && !rooted).then(|| current.to_owned()),
+        };
+        let resources = self.resources.to_resources()?;
+        let spec = TaskSpec {
+            args: words.collect(),
+            env: environment(&self.env_file, &self.env)?,
+            inherit_env: self.inherit_env || running,
+            task_dir: self.task_dir.as_deref().map(|dir| join(current, dir)),
+            work_dir,
+            stdout,
+            stderr,
+            kill_signal: self.kill_signal,
+            kill_timeout: self.kill_timeout,
+            stop_all: self.stop_all,
+            leftover: match self.leftover {
+                None | Some(LeftoverChoice::Kill) => Leftover::Kill,
+                Some(LeftoverChoice::Wait) => Leftover::Wait,
+                Some(LeftoverChoice::Leave) => Leftover::Leave,
+            },
+            restart: self.restart_policy()?,
+            resources: (!resources.is_empty()).then(|| Box::new(resources)),
+            isolation: (!isolation.is_empty()).then(|| Box::new(isolation)),
+            rlimits: pairs("rlimit", "NAME=SOFT[:HARD]", &self.rlimits)?,
+            oom_score_adj: setting(self.oom_score_adj, running),
+            nice: setting(self.nice, running),
+            umask: setting(self.umask, running),
+            auto_remove: self.auto_remove,
+            labels: pairs("label", "KEY=VALUE", &self.labels)?,
+            inherit_stdin: running,
+            die_with_supervisor: running,
+            name: self.name,
+            user: self.user,
+            cgroup: self.cgroup,
+            ..TaskSpec::new(command)
+        };
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    fn sinks(&self, current: &str, running: bool) -> Parsed<(Option<Sink>, Option<Sink>)> {
+        let read = |flag: &str, text: &Option<String>| match text {
+            None => Ok(running.then_some(Sink::Inherit)),
+            Some(text) => parse_sink(text, |path| join(current, path))
+                .map(Some)
+                .or_else(|why| refuse(flag, why)),
+        };
+        let stdout = read("stdout", &self.stdout)?;
+        let stderr = match self.stderr.as_deref() {
+            Some("stdout") if stdout == Some(Sink::Inherit) => {
+                return refuse("stderr", "stdout is inherited, redirect it in the shell: 2>&1");
+            }
+            Some("stdout") => stdout.clone(),
+            _ => read("stderr", &self.stderr)?,
+        };
+        Ok((stdout, stderr))
+    }
+
+    fn restart_policy(&self) -> Parsed<RestartPolicy> {
+        let details = [
+            ("restart-attempts", self.restart_attempts.is_some()),
+            ("restart-interval", self.restart_interval.is_some()),
+            ("restart-delay", self.restart_delay.is_some()),
+            ("restart-max-delay", self.restart_max_delay.is_some()),
+        ];
+        let mode = match self.restart {
+            None | Some(RestartChoice::Never) => RestartMode::Never,
+            Some(RestartChoice::OnFailure) => RestartMode::OnFailure,
+            Some(RestartChoice::Always) => RestartMode::Always,
+        };
+        if let (RestartMode::Never, Some((flag, _))) =
+            (mode, details.iter().find(|(_, given)| *given))
+        {
+            return refuse(flag, "needs --restart on-failure or --restart always");
+        }
+        Ok(RestartPolicy {
+            mode,
+            // The parser lets -1 through as the only negative number.
+            attempts: self.restart_attempts.map(|attempts| u32::try_from(attempts).ok()),
+            interval: self.restart_interval,
+            delay: self.restart_delay,
+            max_delay: self.restart_max_delay,
+        })
+    }
+}
+
+fn setting<T>(value: Option<T>, running: bool) -> Setting<T> {
+    match value {
+        Some(value) => Setting::To(value),
+        None if running => Setting::Inherit,
+        None => Setting::Default,
+    }
+}
+
+/// `path`, made absolute by `current`.
+pub(crate) fn join(current: &str, path: &str) -> String {
+    // Path::join keeps UTF-8 as it is.
+    Path::new(current).join(path).to_string_lossy().into_owned()
+}
+
+/// `KEY=VALUE` texts as a map.
+pub(crate) fn pairs(flag: &str, form: &str, texts: &[String]) -> Parsed<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
+    for text in texts {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                map.insert(key.to_owned(), value.to_owned());
+            }
+            _ => return refuse(flag, format_args!("{text:?} is not {form}")),
+        }
+    }
+    Ok(map)
+}
+
+/// The environment of files and flags: `KEY=VALUE`, or KEY alone for the caller's value, which is
+/// left out where the caller has none.
+pub(crate) fn environment(files: &[PathBuf], entries: &[String]) -> Parsed<Vec<String>> {
+    let mut env = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .map_err(|why| UsageError(format!("--env-file: read {}: {why}", file.display())))?;
+        for (index, line) in text.lines().enumerate() {
+            if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+                let place = || format!("env-file: {} line {}", file.display(), index + 1);
+                add_entry(&mut env, line.trim_start(), place)?;
+            }
+        }
+    }
+    for entry in entries {
+        add_entry(&mut env, entry, || "env".to_owned())?;
+    }
+    Ok(env)
+}
+
+fn add_entry(env: &mut Vec<String>, entry: &str, place: impl Fn() -> String) -> Parsed<()> {
+    match entry.split_once('=') {
+        Some(("", _)) => refuse(&place(), format_args!("{entry:?} is not KEY=VALUE")),
+        Some(_) => {
+            env.push(entry.to_owned());
+            Ok(())
+        }
+        None if entry.is_empty() || entry.contains(['\0', ' ']) => {
+            refuse(&place(), format_args!("{entry:?} is neither KEY=VALUE nor KEY"))
+        }
+        None => match std::env::var(entry) {
+            Ok(value) => {
+                env.push(format!("{entry}={value}"));
+                Ok(())
+            }
+            Err(std::env::VarError::NotPresent) => Ok(()),
+            Err(error) => refuse(&place(), format_args!("{entry}: {error}")),
+        },
+    }
+}
