@@ -2,12 +2,14 @@
 
 mod arguments;
 mod check;
+mod complain;
 mod daemon;
 mod dispatch;
 mod failure;
 mod limit_flags;
 mod run;
 mod sink;
+mod task_file;
 mod task_flags;
 mod units;
 mod up;
