@@ -13,6 +13,8 @@ mod options;
 mod orphans;
 mod output;
 mod run;
+#[cfg(feature = "cli")]
+mod signals;
 mod start;
 mod token;
 mod turn;
@@ -20,6 +22,8 @@ mod watch;
 
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
+#[cfg(feature = "cli")]
+pub(crate) use signals::ProcessSignals;
 pub use watch::{Ready, WatchId};
 
 use crate::engine::{Config, Engine, Input};

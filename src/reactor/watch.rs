@@ -1,8 +1,9 @@
 //! Descriptors that the loop watches for the layers above and for the host.
 
+use super::Supervisor;
 use super::token::{GENERATION_MASK, Key, Owner};
-use super::{Supervisor, register};
 use mio::Interest;
+use mio::event::Source;
 use mio::unix::SourceFd;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -47,13 +48,17 @@ impl Supervisor {
     /// # Errors
     /// What epoll_ctl(2) refuses: regular files (EPERM), or a descriptor watched already (EEXIST).
     pub fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<WatchId> {
+        self.watch_source(&mut SourceFd(&fd.as_raw_fd()))
+    }
+
+    pub(super) fn watch_source(&mut self, source: &mut impl Source) -> io::Result<WatchId> {
         let watches = &mut self.watches;
         watches.next_generation = watches.next_generation.wrapping_add(1) & GENERATION_MASK;
         let generation = watches.next_generation;
         let index = watches.generations.insert(generation);
         let key = Key { index: index as u32, generation };
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match register(&self.poll, fd, Owner::Watch(key), interest) {
+        match self.registry().register(source, Owner::Watch(key).into(), interest) {
             Ok(()) => Ok(WatchId(key)),
             Err(error) => {
                 self.watches.generations.remove(index);

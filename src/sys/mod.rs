@@ -6,11 +6,15 @@ pub(crate) mod child_signal;
 pub(crate) mod clock;
 pub(crate) mod failure;
 pub(crate) mod faults;
+#[cfg(feature = "cli")]
+pub(crate) mod inherited;
 pub(crate) mod own_process;
 pub(crate) mod pidfd;
 pub(crate) mod processes;
 pub(crate) mod reap;
 pub(crate) mod spawn;
+#[cfg(feature = "cli")]
+pub(crate) mod terminal;
 pub(crate) mod wake_pipe;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
