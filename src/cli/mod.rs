@@ -7,6 +7,8 @@ mod daemon;
 mod dispatch;
 mod failure;
 mod limit_flags;
+mod logging;
+mod notify;
 mod run;
 mod sink;
 mod task_file;
