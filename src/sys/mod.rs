@@ -12,6 +12,8 @@ pub(crate) mod own_process;
 pub(crate) mod pidfd;
 pub(crate) mod processes;
 pub(crate) mod reap;
+#[cfg(feature = "cli")]
+pub(crate) mod room;
 pub(crate) mod spawn;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;

@@ -34,6 +34,11 @@ impl Terminal {
         unistd::tcgetpgrp(&self.fd) == Ok(self.own)
     }
 
+    /// Whether the group of this process is in the foreground, or was when it ended.
+    pub(crate) fn is_of(&self, leader: Pid) -> bool {
+        unistd::tcgetpgrp(&self.fd) == Ok(unistd::Pid::from_raw(leader.number()))
+    }
+
     /// Makes our process group the foreground one.
     pub(crate) fn take_back(&self) -> Result<(), Errno> {
         self.give(self.own)

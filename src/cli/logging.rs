@@ -1,0 +1,109 @@
+//! The log, on standard error.
+
+use crate::sys::room;
+use log::{Level, LevelFilter};
+use std::io::{self, Stderr, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+/// How lines of the log look.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Style {
+    /// Of the daemon: time and level before each, as far as the reader does not add them.
+    Daemon,
+    /// Of a verb in the foreground: `ostler: ` before each.
+    Foreground,
+}
+
+/// Starts the log: `OSTLER_LOG`, else info for the daemon and warn in the foreground.
+pub(crate) fn start(style: Style) {
+    let level = match style {
+        Style::Daemon => LevelFilter::Info,
+        Style::Foreground => LevelFilter::Warn,
+    };
+    let filters = std::env::var("OSTLER_LOG").unwrap_or_default();
+    let journal = is_journal();
+    let format = move |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
+        let (level, text) = (record.level(), record.args());
+        match style {
+            Style::Foreground => writeln!(out, "ostler: {text}"),
+            // The journal has its own times, and reads the level so.
+            Style::Daemon if journal => writeln!(out, "<{}>{text}", priority(level)),
+            Style::Daemon => {
+                let now = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+                writeln!(out, "{now} {level:<5} {text}")
+            }
+        }
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level);
+    if !filters.is_empty() {
+        builder.parse_filters(&filters);
+    }
+    let target = env_logger::Target::Pipe(Box::new(LogWriter::new()));
+    // It can only have been started already.
+    let _ = builder.format(format).target(target).try_init();
+}
+
+/// Of syslog(3), as the journal wants it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Whether standard error is a stream of the journal, and not what somebody redirected since.
+fn is_journal() -> bool {
+    let (Ok(stream), Ok(stderr)) =
+        (std::env::var("JOURNAL_STREAM"), std::fs::metadata("/proc/self/fd/2"))
+    else {
+        return false;
+    };
+    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+/// Standard error. Where it is a pipe whose reader has stopped, lines are dropped and counted: the
+/// log never holds up the loop.
+struct LogWriter {
+    stderr: Stderr,
+    is_pipe: bool,
+    dropped: u64,
+}
+
+impl LogWriter {
+    fn new() -> LogWriter {
+        let is_pipe =
+            std::fs::metadata("/proc/self/fd/2").is_ok_and(|stderr| stderr.file_type().is_fifo());
+        LogWriter { stderr: io::stderr(), is_pipe, dropped: 0 }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_pipe || room::has_room(&self.stderr)
+    }
+}
+
+impl Write for LogWriter {
+    /// A whole line each time, or some of them.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !self.has_room() {
+            self.dropped += 1;
+            return Ok(line.len());
+        }
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            writeln!(self.stderr, "{dropped} lines of the log were dropped, nobody read them")?;
+            if !self.has_room() {
+                self.dropped += 1;
+                return Ok(line.len());
+            }
+        }
+        let end = line.len().min(room::CERTAIN_BYTES);
+        self.stderr.write(line.get(..end).unwrap_or(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stderr.flush()
+    }
+}
