@@ -24,9 +24,10 @@ impl Engine {
                 self.table.enter(id, Starting { cause, main: Some(pid), abort });
                 self.set_containment(id, Some(containment));
             }
-            (Starting { main: Some(main), abort, .. }, Input::ExecSucceeded) => {
+            (Starting { main: Some(main), .. }, Input::ExecSucceeded) => {
+                let stopped = task.then != Then::Policy;
                 self.started(now, id, main);
-                if abort == Some(Abort::Stop) {
+                if stopped {
                     self.stop_run(now, id, Main::Lives(main), Signal::KILL, Duration::ZERO);
                 }
             }

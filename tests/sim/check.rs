@@ -1,0 +1,502 @@
+//! What must be true after every step, whatever happened: a second, simpler account of every task,
+//! kept from what goes in and out of the engine.
+
+use ostler::engine::{Action, Engine, Input, Output};
+use ostler::{
+    Answer, Event, EventKind, Identity, Leftover, Mono, Now, Pid, Reply, Request, RequestError,
+    RestartMode, StateName, TaskId, Ticket,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that was seen so far.
+#[derive(Clone, Default)]
+pub(crate) struct Checker {
+    tickets: BTreeMap<Ticket, Asked>,
+    sequence: u64,
+    /// By the number of their launch.
+    tasks: BTreeMap<u64, Seen>,
+    ids: BTreeMap<TaskId, u64>,
+    forgotten: BTreeSet<TaskId>,
+    ever_ran: BTreeSet<TaskId>,
+    /// The grace that a shutdown leaves.
+    shutdown: Option<Option<Duration>>,
+    stops_tasks: bool,
+    /// How often each kind of event and action was seen.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// Of all that was seen; equal for equal seeds.
+    pub(crate) trace: u64,
+    /// Inputs, requests and deadlines.
+    pub(crate) steps: u64,
+}
+
+#[derive(Copy, Clone, PartialEq)]
+enum Asked {
+    Launch,
+    Wait,
+    Other,
+}
+
+/// One task as it looks from outside.
+#[derive(Clone)]
+struct Seen {
+    id: Option<TaskId>,
+    identity: Arc<Identity>,
+    after: Vec<TaskId>,
+    run: Option<Run>,
+    /// A request, not a shutdown, stops or restarts it.
+    asked: bool,
+    restarts: u32,
+    /// Automatic starts.
+    attempts: Vec<Mono>,
+    backoff: Option<Mono>,
+    stuck: bool,
+}
+
+/// A run from its `Spawn` to the event that ends it.
+#[derive(Copy, Clone, Default)]
+struct Run {
+    pid: Option<Pid>,
+    started: bool,
+    main_ended: bool,
+    empty: bool,
+    /// It is being stopped: until then it must not be killed, from then on it must be.
+    kill_from: Option<Mono>,
+    /// Or let go of.
+    killed: bool,
+    /// Its start is being taken back for its slowness alone.
+    too_slow: bool,
+}
+
+impl Checker {
+    /// A request is about to be made.
+    pub(crate) fn request(&mut self, now: Now, ticket: Ticket, request: &Request, engine: &Engine) {
+        let asked = match request {
+            Request::Launch { .. } => Asked::Launch,
+            Request::Wait { .. } => Asked::Wait,
+            _ => Asked::Other,
+        };
+        self.note(1);
+        assert!(self.tickets.insert(ticket, asked).is_none(), "the simulation repeats a ticket");
+        let most = self.shutdown.flatten().unwrap_or(Duration::MAX);
+        let (name, grace) = match request {
+            Request::Stop { name, grace, .. } => (name, *grace),
+            Request::Restart { .. } if self.shutdown.is_some() => return,
+            Request::Restart { name, grace, .. } => (name, *grace),
+            Request::Remove { name, force: true } => (name, Some(Duration::ZERO)),
+            Request::Shutdown { stop_tasks: true, grace } => return self.shut_down(now, *grace),
+            Request::Shutdown { stop_tasks: false, .. } => {
+                self.shutdown.get_or_insert(None);
+                return;
+            }
+            _ => return,
+        };
+        let Some(seen) = engine.find(name).and_then(|id| self.seen(id)) else { return };
+        seen.asked = true;
+        if matches!(request, Request::Restart { .. }) {
+            seen.attempts.clear();
+            if seen.run.is_some_and(|run| !run.started && run.kill_from.is_none()) {
+                // It waits for the start that is under way.
+                return;
+            }
+        }
+        let grace = grace.unwrap_or_else(|| seen.identity.spec.kill_timeout());
+        seen.promise(now, grace.min(most));
+    }
+
+    /// Something is about to be told.
+    pub(crate) fn input(&mut self, now: Now, task: TaskId, input: &Input) {
+        self.note(2);
+        let Some(seen) = self.seen(task) else { return };
+        let Some(run) = &mut seen.run else { return };
+        match input {
+            Input::Spawned { pid, .. } => run.pid = Some(*pid),
+            Input::MainExited(_) => {
+                run.main_ended = true;
+                run.kill_from = run.kill_from.map(|_| now.mono);
+            }
+            Input::Empty { .. } => {
+                run.empty = true;
+                seen.stuck = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whoever has the ticket does not wait any more. False where it is answered already.
+    pub(crate) fn abandon(&mut self, ticket: Ticket) -> bool {
+        self.tickets.remove(&ticket).is_some()
+    }
+
+    /// Tickets that are not answered yet.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Ticket> + '_ {
+        self.tickets.keys().copied()
+    }
+
+    /// Something came out.
+    pub(crate) fn output(&mut self, now: Now, output: &Output, engine: &Engine) {
+        match output {
+            Output::Do(task, action) => self.action(now, *task, action, engine),
+            Output::Reply(ticket, reply) => self.reply(*ticket, reply),
+            Output::Event(event) => self.event(now, event, engine),
+        }
+    }
+
+    /// Everything of this step came out.
+    pub(crate) fn after_step(&mut self, now: Now, engine: &Engine, expired: bool) {
+        self.steps += 1;
+        if expired {
+            assert!(engine.next_deadline().is_none_or(|at| at > now.mono), "a deadline is missed");
+        }
+        assert_eq!(engine.sequence(), self.sequence);
+        assert_eq!(engine.len(), self.tasks.len());
+        assert_eq!(engine.tasks().count(), self.tasks.len());
+        for (&id, number) in &self.ids {
+            let seen = &self.tasks[number];
+            let status = engine.status(id).expect("a task that nobody removed");
+            assert_eq!(engine.find(&seen.identity.name), Some(id));
+            let run = seen.run.unwrap_or(Run { empty: true, ..Run::default() });
+            let overrun = run.kill_from.is_some_and(|from| from <= now.mono);
+            assert!(!(expired && overrun && run.started) || run.killed || run.empty, "no kill");
+            let held = run.pid.is_some() && !run.empty;
+            assert_eq!(status.containment.is_some(), held, "{status:?}");
+            assert_eq!(status.pid, run.pid.filter(|_| !run.main_ended), "{status:?}");
+            assert_eq!(status.next_start.is_some(), status.state == StateName::Backoff);
+            match status.state {
+                StateName::Pending => assert!(!run.started),
+                StateName::Running => assert!(run.started && !run.empty),
+                StateName::Stopping => assert!(run.started),
+                StateName::Backoff | StateName::Exited => assert!(seen.run.is_none()),
+            }
+        }
+    }
+
+    /// Nothing is left: no task, nobody who waits, no memory of either.
+    pub(crate) fn after_all(&self, engine: &Engine) {
+        assert_eq!(engine.len(), 0, "tasks are left");
+        assert_eq!(self.tickets.len(), 0, "requests were never answered");
+        assert_eq!(engine.entries(), 0, "something is left behind");
+    }
+
+    fn action(&mut self, now: Now, task: TaskId, action: &Action, engine: &Engine) {
+        self.note_name(action_name(action));
+        assert!(!self.forgotten.contains(&task), "{action:?} for a forgotten task");
+        let stops = self.stops_tasks;
+        if let Action::Spawn { .. } = action {
+            return self.spawn(now, task, engine);
+        }
+        let Some(seen) = self.seen(task) else {
+            let at_once = self.tasks.len() > self.ids.len() && *action == Action::Forget;
+            assert!(at_once, "{action:?} for a task that was not launched");
+            return;
+        };
+        if let Action::Forget = action {
+            assert!(seen.run.is_none(), "forgotten in a run");
+            return;
+        }
+        let Some(run) = &mut seen.run else {
+            assert!(matches!(action, Action::CloseOutput), "{action:?} without a run");
+            return;
+        };
+        match action {
+            Action::Spawn { .. } | Action::Forget => {}
+            Action::AbortSpawn => {
+                assert!(!run.started, "a start is taken back that has succeeded");
+                run.too_slow = run.kill_from.is_none() && !stops;
+                run.kill_from = Some(now.mono);
+            }
+            Action::Signal { all, .. } => {
+                assert!(run.started && !run.empty, "a signal without a process");
+                assert!(*all || !run.main_ended, "a signal to the main process after its end");
+            }
+            Action::KillAll => {
+                assert!(run.started && !run.empty, "a kill without a process");
+                run.killed = true;
+                match run.kill_from {
+                    Some(from) => assert!(now.mono >= from, "the grace is cut short"),
+                    None => {
+                        let leftover = seen.identity.spec.leftover;
+                        assert!(run.main_ended && leftover == Leftover::Kill, "a kill unasked for");
+                    }
+                }
+            }
+            Action::AwaitEmpty | Action::LeaveRest => {
+                assert!(run.main_ended && !run.empty);
+                assert!(run.kill_from.is_none(), "a stop leaves nothing");
+                run.killed = *action == Action::LeaveRest;
+            }
+            Action::ListProcesses => assert!(!run.empty),
+            Action::FinishOutput => assert!(run.empty),
+            Action::CloseOutput => panic!("the sinks are closed in a run"),
+        }
+    }
+
+    fn spawn(&mut self, now: Now, task: TaskId, engine: &Engine) {
+        let ever_ran = &self.ever_ran;
+        let seen = self.ids.get(&task).and_then(|number| self.tasks.get_mut(number));
+        let Some(seen) = seen else { panic!("a start without a launch") };
+        assert!(seen.run.is_none(), "a second run at the same time");
+        seen.run = Some(Run::default());
+        let restarts = engine.status(task).map_or(0, |status| status.restarts);
+        if restarts > seen.restarts {
+            seen.automatic(now);
+        } else {
+            seen.attempts.clear();
+            let first = !ever_ran.contains(&task) && !seen.asked;
+            let may = |id| ever_ran.contains(id);
+            assert!(!first || seen.after.iter().all(may), "started before what it comes after");
+        }
+        seen.restarts = restarts;
+        seen.asked = false;
+    }
+
+    fn reply(&mut self, ticket: Ticket, reply: &Reply) {
+        self.note(20 + u64::from(reply.is_ok()) + ticket.0 * 64);
+        let Some(asked) = self.tickets.remove(&ticket) else {
+            panic!("a reply that nobody waits for: {ticket:?} {reply:?}")
+        };
+        if let Err(error) = reply {
+            self.note_name(error_name(error));
+        }
+        if let (Asked::Wait, Ok(Answer::Status(status))) = (asked, reply) {
+            assert_eq!(status.state, StateName::Exited, "a wait ends too early");
+        }
+        if asked == Asked::Launch {
+            assert!(!matches!(reply, Ok(Answer::Done)));
+        }
+    }
+
+    fn event(&mut self, now: Now, event: &Event, engine: &Engine) {
+        self.sequence += 1;
+        assert_eq!(event.sequence, self.sequence, "a gap in the events");
+        self.note_name(event.kind.as_str());
+        self.note(event.status.run * 64 + event.status.state as u64);
+        let identity = &event.status.identity;
+        if event.kind == EventKind::Launched {
+            return self.launched(identity, engine);
+        }
+        let Some(seen) = self.tasks.get_mut(&identity.number) else {
+            panic!("{:?} of no task", event.kind)
+        };
+        if event.kind == EventKind::Started {
+            self.ever_ran.extend(seen.id);
+        }
+        let asked = seen.asked;
+        let id = seen.id;
+        seen.event(now, event, self.shutdown.flatten());
+        if event.kind == EventKind::Removed {
+            self.tasks.remove(&identity.number);
+            self.forgotten.extend(id);
+            self.ids.retain(|_, number| *number != identity.number);
+        }
+        if event.kind == EventKind::Stopping && self.shutdown.is_some() && !asked {
+            self.in_order(id);
+        }
+    }
+
+    fn launched(&mut self, identity: &Arc<Identity>, engine: &Engine) {
+        // One that was launched and forgotten in one step has no place in the table any more.
+        let id = engine.tasks().find(|&id| engine.identity(id) == Some(identity));
+        if let Some(id) = id {
+            assert!(!self.forgotten.contains(&id), "the id of a forgotten task is used again");
+            self.ids.insert(id, identity.number);
+        }
+        let seen = Seen {
+            id,
+            identity: Arc::clone(identity),
+            after: identity.spec.after.iter().filter_map(|name| engine.find(name)).collect(),
+            run: None,
+            asked: false,
+            restarts: 0,
+            attempts: Vec::new(),
+            backoff: None,
+            stuck: false,
+        };
+        assert!(self.tasks.insert(identity.number, seen).is_none(), "a launch is numbered twice");
+    }
+
+    fn seen(&mut self, id: TaskId) -> Option<&mut Seen> {
+        self.ids.get(&id).and_then(|number| self.tasks.get_mut(number))
+    }
+
+    /// In a shutdown nothing is stopped while something that comes after it lives.
+    fn in_order(&self, id: Option<TaskId>) {
+        let Some(id) = id.filter(|_| self.shutdown.flatten() != Some(Duration::ZERO)) else {
+            return;
+        };
+        for later in self.tasks.values().filter(|later| later.after.contains(&id)) {
+            let gone = later.run.is_none() || later.stuck;
+            assert!(gone, "stopped before {}, which comes after it", later.identity.name);
+        }
+    }
+
+    fn shut_down(&mut self, now: Now, grace: Option<Duration>) {
+        let before = self.shutdown.flatten();
+        let least = [before, grace].into_iter().flatten().min();
+        self.shutdown = Some(least);
+        self.stops_tasks = true;
+        for seen in self.tasks.values_mut() {
+            let stopping = seen.run.is_some_and(|run| run.kill_from.is_some());
+            if stopping {
+                seen.promise(now, least.unwrap_or(Duration::MAX));
+            }
+        }
+    }
+
+    fn note_name(&mut self, name: &'static str) {
+        *self.seen.entry(name).or_default() += 1;
+        name.bytes().for_each(|byte| self.note(byte.into()));
+    }
+
+    fn note(&mut self, what: u64) {
+        self.trace = (self.trace ^ what).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+    }
+}
+
+impl Seen {
+    /// A stop gives the run this long.
+    fn promise(&mut self, now: Now, grace: Duration) {
+        let Some(run) = &mut self.run else { return };
+        let from = if run.started { now.mono + grace } else { now.mono };
+        run.kill_from = Some(run.kill_from.map_or(from, |before| before.min(from)));
+        run.too_slow = false;
+    }
+
+    fn automatic(&mut self, now: Now) {
+        let policy = &self.identity.spec.restart;
+        assert!(policy.mode != RestartMode::Never, "restarted without a policy");
+        let Some(backoff) = self.backoff.take() else { panic!("restarted without a delay") };
+        let waited = now.mono.since(backoff);
+        assert!(waited >= policy.delay(), "the delay is cut short: {waited:?}");
+        assert!(waited <= policy.max_delay() * 5 / 4, "the delay is too long: {waited:?}");
+        self.attempts.push(now.mono);
+        self.attempts.retain(|&at| now.mono.since(at) < policy.interval());
+        let most = policy.attempts().map_or(usize::MAX, |most| most as usize);
+        assert!(self.attempts.len() <= most, "more attempts than its policy has");
+    }
+
+    fn event(&mut self, now: Now, event: &Event, most: Option<Duration>) {
+        let kind = event.kind;
+        match kind {
+            EventKind::Started => {
+                let Some(run) = &mut self.run else { panic!("started without a start") };
+                assert!(!run.started, "started twice");
+                run.started = true;
+                run.kill_from = run.kill_from.filter(|_| !run.too_slow);
+                assert_eq!(event.status.state, StateName::Running);
+            }
+            EventKind::StartFailed => {
+                let run = self.run.take();
+                assert!(run.is_none_or(|run| !run.started), "a start that succeeded has failed");
+                self.stuck = false;
+                assert!(event.status.error.is_some());
+            }
+            EventKind::Exited => {
+                let Some(run) = self.run.take() else { panic!("exited without a run") };
+                assert!(run.started && run.empty, "exited too early");
+                let exit = event.status.exit.expect("how it exited");
+                assert_eq!(Some(exit.pid), run.pid);
+            }
+            EventKind::Stopping => {
+                let Some(run) = self.run else { panic!("stopping without a run") };
+                assert!(run.started);
+                if run.kill_from.is_none() {
+                    let grace = self.identity.spec.kill_timeout();
+                    self.promise(now, grace.min(most.unwrap_or(Duration::MAX)));
+                }
+            }
+            EventKind::Backoff => {
+                assert!(self.run.is_none());
+                self.backoff = Some(now.mono);
+            }
+            EventKind::Finished => {
+                assert!(self.run.is_none(), "finished in a run");
+                assert_eq!(event.status.state, StateName::Exited);
+                let gave_up = event.detail.as_deref() == Some("gave_up");
+                assert_eq!(event.status.gave_up, gave_up);
+            }
+            EventKind::Stuck => {
+                assert!(self.run.is_some() && !self.stuck);
+                self.stuck = true;
+            }
+            EventKind::Killed | EventKind::OomKilled => assert!(self.run.is_some()),
+            _ => {}
+        }
+    }
+}
+
+/// All that must be seen somewhere, or nothing of it was checked.
+pub(crate) const ACTIONS: [&str; 10] = [
+    "Spawn",
+    "AbortSpawn",
+    "Signal",
+    "KillAll",
+    "AwaitEmpty",
+    "LeaveRest",
+    "ListProcesses",
+    "FinishOutput",
+    "CloseOutput",
+    "Forget",
+];
+
+fn action_name(action: &Action) -> &'static str {
+    ACTIONS[match action {
+        Action::Spawn { .. } => 0,
+        Action::AbortSpawn => 1,
+        Action::Signal { .. } => 2,
+        Action::KillAll => 3,
+        Action::AwaitEmpty => 4,
+        Action::LeaveRest => 5,
+        Action::ListProcesses => 6,
+        Action::FinishOutput => 7,
+        Action::CloseOutput => 8,
+        Action::Forget => 9,
+    }]
+}
+
+/// See [`ACTIONS`].
+pub(crate) const EVENTS: [EventKind; 13] = [
+    EventKind::Launched,
+    EventKind::Started,
+    EventKind::StartFailed,
+    EventKind::Stopping,
+    EventKind::Killed,
+    EventKind::Exited,
+    EventKind::Backoff,
+    EventKind::Finished,
+    EventKind::OomKilled,
+    EventKind::Removed,
+    EventKind::Stuck,
+    EventKind::OutputLost,
+    EventKind::OutputStalled,
+];
+
+/// See [`ACTIONS`].
+pub(crate) const ERRORS: [&str; 10] = [
+    "NoSuchTask",
+    "TaskExists",
+    "InvalidTask",
+    "LaunchFailed",
+    "NotRunning",
+    "StillRunning",
+    "TimedOut",
+    "NotPermitted",
+    "ShuttingDown",
+    "another",
+];
+
+fn error_name(error: &RequestError) -> &'static str {
+    ERRORS[match error {
+        RequestError::NoSuchTask { .. } => 0,
+        RequestError::TaskExists { .. } => 1,
+        RequestError::InvalidTask(_) => 2,
+        RequestError::LaunchFailed(_) => 3,
+        RequestError::NotRunning { .. } => 4,
+        RequestError::StillRunning { .. } => 5,
+        RequestError::TimedOut => 6,
+        RequestError::NotPermitted { .. } => 7,
+        RequestError::ShuttingDown => 8,
+        _ => 9,
+    }]
+}

@@ -1,0 +1,516 @@
+//! A world of processes that do not exist: performs what the engine asks for, on a clock of its
+//! own, and asks the engine for things as users do.
+
+use crate::check::Checker;
+use crate::fault::{Faults, Random};
+use ostler::engine::{Action, Config, Engine, Input, Output};
+use ostler::{
+    Containment, ExitStatus, IfExists, Leftover, Mono, Now, Pid, Request, RequestError,
+    RestartMode, RestartPolicy, Signal, Stage, StartError, StateName, StreamKind, TaskId, TaskSpec,
+    Ticket, Wall,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "sh-0", "sh-1"];
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) check: Checker,
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
+    now: Mono,
+    /// What happens when, by itself.
+    agenda: BTreeMap<(Mono, u64), (TaskId, u64, Happening)>,
+    runs: BTreeMap<TaskId, Run>,
+    order: u64,
+    next_pid: i32,
+    next_ticket: u64,
+}
+
+/// The processes of a run.
+#[derive(Clone)]
+struct Run {
+    number: u64,
+    pid: Option<Pid>,
+    exec: bool,
+    aborted: bool,
+    main: bool,
+    main_told: bool,
+    rest: u64,
+    awaits_empty: bool,
+    empty: bool,
+    stubborn: bool,
+    oom: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Spawned,
+    Exec,
+    Fails,
+    /// All of a start that was taken back is gone.
+    Aborted,
+    MainEnds(ExitStatus),
+    OneOfTheRestEnds,
+    AllKilled,
+    Tell(Input),
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let faults = Faults::swarm(&mut random);
+        let config = Config {
+            instance: "sim".to_owned(),
+            seed,
+            first_launch: 1,
+            first_run: 1,
+            first_event: 1,
+        };
+        World {
+            engine: Engine::new(config),
+            check: Checker::default(),
+            random,
+            faults,
+            now: Mono::default(),
+            agenda: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            order: 0,
+            next_pid: 1,
+            next_ticket: 1,
+        }
+    }
+
+    /// One step: somebody asks for something, or time goes on.
+    pub(crate) fn step(&mut self) {
+        if self.random.percent(self.faults.noise / 4) {
+            self.noise();
+        } else if self.random.percent(30) || self.until_next() == Duration::MAX {
+            let request = self.any_request();
+            let ticket = self.ask(request);
+            if self.random.percent(self.faults.abandons) {
+                self.abandon(ticket);
+            }
+        } else if self.random.percent(5) {
+            self.now = self.now + self.random.millis(2000).min(self.until_next());
+            self.expire();
+        } else {
+            self.advance();
+        }
+    }
+
+    pub(crate) fn ask(&mut self, request: Request) -> Ticket {
+        let (now, ticket) = (self.now(), Ticket(self.next_ticket));
+        self.next_ticket += 1;
+        self.check.request(now, ticket, &request, &self.engine);
+        self.engine.request(now, ticket, request);
+        self.drain(false);
+        ticket
+    }
+
+    pub(crate) fn abandon(&mut self, ticket: Ticket) {
+        if self.check.abandon(ticket) {
+            self.engine.abandon(ticket);
+            self.drain(false);
+        }
+    }
+
+    /// What happens next happens. False where nothing is due within `bound`.
+    pub(crate) fn advance_within(&mut self, bound: Duration) -> bool {
+        let wait = self.until_next();
+        wait <= bound && {
+            self.advance();
+            true
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: self.now, wall: Wall::default() + self.now.since(Mono::default()) }
+    }
+
+    fn until_next(&self) -> Duration {
+        let agenda = self.agenda.first_key_value().map(|(&(at, _), _)| at);
+        let next = [agenda, self.engine.next_deadline()].into_iter().flatten().min();
+        next.map_or(Duration::MAX, |at| at.since(self.now))
+    }
+
+    fn advance(&mut self) {
+        let agenda = self.agenda.first_key_value().map(|(&key, _)| key);
+        match (agenda, self.engine.next_deadline()) {
+            (Some(key), deadline) if deadline.is_none_or(|at| key.0 <= at) => {
+                self.now = self.now.max(key.0);
+                if let Some((task, run, happening)) = self.agenda.remove(&key) {
+                    self.happen(task, run, happening);
+                }
+            }
+            (_, Some(at)) => {
+                self.now = self.now.max(at);
+                self.expire();
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = self.now();
+        self.engine.expire(now);
+        self.drain(true);
+    }
+
+    fn tell(&mut self, task: TaskId, input: Input) {
+        let now = self.now();
+        self.check.input(now, task, &input);
+        self.engine.handle(now, task, input);
+        self.drain(false);
+    }
+
+    fn drain(&mut self, expired: bool) {
+        let now = self.now();
+        while let Some(output) = self.engine.next_output() {
+            self.check.output(now, &output, &self.engine);
+            if let Output::Do(task, action) = output {
+                self.perform(task, action);
+            }
+        }
+        self.check.after_step(now, &self.engine, expired);
+    }
+
+    fn perform(&mut self, task: TaskId, action: Action) {
+        match action {
+            Action::Spawn { run } => self.spawn(task, run),
+            Action::AbortSpawn => self.abort(task),
+            Action::Signal { signal, all, ticket } => self.signal(task, signal, all, ticket),
+            Action::KillAll => {
+                let wait = self.kill_delay();
+                self.later(task, wait, Happening::AllKilled);
+            }
+            Action::AwaitEmpty => {
+                if let Some(run) = self.runs.get_mut(&task) {
+                    run.awaits_empty = true;
+                }
+                self.look_if_empty(task);
+            }
+            Action::LeaveRest => {
+                self.runs.entry(task).and_modify(|run| run.empty = true);
+                self.later(
+                    task,
+                    Duration::ZERO,
+                    Happening::Tell(Input::Empty { oom_killed: None }),
+                );
+            }
+            Action::ListProcesses => {
+                let run = self.runs.get(&task);
+                let count = run.map_or(0, |run| u64::from(run.main) + run.rest);
+                let pids = (0..count).filter_map(|n| Pid::new(n as i32 + 1)).collect();
+                self.later(task, Duration::ZERO, Happening::Tell(Input::Processes(pids)));
+            }
+            Action::FinishOutput => self.finish_output(task),
+            Action::CloseOutput => {}
+            Action::Forget => {
+                self.runs.remove(&task);
+            }
+        }
+    }
+
+    fn spawn(&mut self, task: TaskId, number: u64) {
+        let stubborn = self.random.percent(self.faults.stubborn);
+        let run = Run {
+            number,
+            pid: None,
+            exec: false,
+            aborted: false,
+            main: false,
+            main_told: false,
+            rest: 0,
+            awaits_empty: false,
+            empty: false,
+            stubborn,
+            oom: self.random.percent(self.faults.oom),
+        };
+        self.runs.insert(task, run);
+        let first = self.delay();
+        if self.random.percent(self.faults.fails_early) {
+            return self.later(task, first, Happening::Fails);
+        }
+        self.later(task, first, Happening::Spawned);
+        let second = first + self.delay();
+        if self.random.percent(self.faults.hangs) {
+            return;
+        }
+        if self.random.percent(self.faults.fails_late) {
+            return self.later(task, second, Happening::Fails);
+        }
+        if self.random.percent(self.faults.exits_first) {
+            let status = self.any_exit();
+            return self.later(task, second, Happening::MainEnds(status));
+        }
+        self.later(task, second, Happening::Exec);
+    }
+
+    fn abort(&mut self, task: TaskId) {
+        let races = self.random.percent(self.faults.races);
+        let untold = self.random.percent(50);
+        let wait = self.kill_delay();
+        let Some(run) = self.runs.get_mut(&task) else { return };
+        run.aborted = true;
+        if run.pid.is_none() || !races {
+            return self.later(task, wait, Happening::Aborted);
+        }
+        run.exec = true;
+        run.main = true;
+        if !untold {
+            self.later(task, Duration::ZERO, Happening::Tell(Input::ExecSucceeded));
+        }
+        let status = ExitStatus::Signaled(9);
+        self.later(task, wait, Happening::MainEnds(status));
+    }
+
+    fn signal(&mut self, task: TaskId, signal: Signal, all: bool, ticket: Option<Ticket>) {
+        let forbidden = self.random.percent(self.faults.forbidden);
+        let (answer, effect) = (self.delay(), self.delay());
+        let refused =
+            RequestError::NotPermitted { field: "signal".to_owned(), reason: "no".to_owned() };
+        let result = if forbidden { Err(refused) } else { Ok(()) };
+        self.later(task, answer, Happening::Tell(Input::Signaled { ticket, result }));
+        let Some(run) = self.runs.get(&task) else { return };
+        if forbidden || (run.stubborn && signal != Signal::KILL) {
+            return;
+        }
+        let rest = if all { run.rest } else { 0 };
+        let status = ExitStatus::Signaled(signal.number() as u8);
+        self.later(task, effect, Happening::MainEnds(status));
+        for _ in 0..rest {
+            self.later(task, effect, Happening::OneOfTheRestEnds);
+        }
+    }
+
+    fn finish_output(&mut self, task: TaskId) {
+        let pending = self.random.percent(self.faults.stalls);
+        let wait = self.delay().min(Duration::from_secs(1));
+        self.later(task, wait, Happening::Tell(Input::OutputSettled { pending }));
+        if !pending {
+            return;
+        }
+        let late = wait + self.random.millis(300_000);
+        let stream = StreamKind::Stdout;
+        if self.random.percent(50) {
+            let reason = "no reader".to_owned();
+            self.later(task, wait, Happening::Tell(Input::OutputStalled { stream, reason }));
+            let bytes = Some(7);
+            self.later(task, late, Happening::Tell(Input::OutputLost { stream, bytes }));
+        }
+        self.later(task, late, Happening::Tell(Input::OutputDelivered));
+    }
+
+    fn later(&mut self, task: TaskId, wait: Duration, happening: Happening) {
+        let number = self.runs.get(&task).map_or(0, |run| run.number);
+        self.order += 1;
+        self.agenda.insert((self.now + wait, self.order), (task, number, happening));
+    }
+
+    fn happen(&mut self, task: TaskId, number: u64, happening: Happening) {
+        if let Happening::Tell(input @ Input::Signaled { .. }) = happening {
+            return self.tell(task, input);
+        }
+        // What a run that is over still had to say is said to nobody.
+        let Some(run) = self.runs.get_mut(&task).filter(|run| run.number == number) else { return };
+        match happening {
+            Happening::Spawned if run.aborted => {}
+            Happening::Spawned => {
+                let pid = Pid::new(self.next_pid);
+                self.next_pid += 1;
+                run.pid = pid;
+                let containment = Containment::CgroupV2;
+                if let Some(pid) = pid {
+                    self.tell(task, Input::Spawned { pid, containment });
+                }
+            }
+            Happening::Exec if run.aborted => {}
+            Happening::Exec => self.exec(task),
+            Happening::Fails if run.aborted => {}
+            Happening::Fails | Happening::Aborted => {
+                self.runs.remove(&task);
+                self.tell(task, Input::StartFailed(start_error()));
+            }
+            Happening::MainEnds(_) if run.main_told || (run.aborted && !run.exec) => {}
+            Happening::MainEnds(status) => {
+                run.exec = true;
+                run.main = false;
+                run.main_told = true;
+                self.tell(task, Input::MainExited(status));
+                self.look_if_empty(task);
+            }
+            Happening::OneOfTheRestEnds => {
+                run.rest = run.rest.saturating_sub(1);
+                self.look_if_empty(task);
+            }
+            Happening::AllKilled => {
+                run.rest = 0;
+                run.main = false;
+                run.awaits_empty = true;
+                if !std::mem::replace(&mut run.main_told, true) {
+                    self.tell(task, Input::MainExited(ExitStatus::Signaled(9)));
+                }
+                self.look_if_empty(task);
+            }
+            Happening::Tell(input) => self.tell(task, input),
+        }
+    }
+
+    fn exec(&mut self, task: TaskId) {
+        let leaves = self.random.percent(self.faults.leaves);
+        let rest = if leaves { 1 + self.random.below(3) } else { 0 };
+        if let Some(run) = self.runs.get_mut(&task) {
+            run.exec = true;
+            run.main = true;
+            run.rest = rest;
+        }
+        for _ in 0..rest {
+            if self.random.percent(50) {
+                let life = self.random.millis(120_000);
+                self.later(task, life, Happening::OneOfTheRestEnds);
+            }
+        }
+        if self.random.percent(self.faults.short_lived) {
+            let life = self.random.millis(60_000);
+            let status = self.any_exit();
+            self.later(task, life, Happening::MainEnds(status));
+        }
+        self.tell(task, Input::ExecSucceeded);
+    }
+
+    fn look_if_empty(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(&task) else { return };
+        if run.main_told && run.rest == 0 && run.awaits_empty && !run.empty {
+            run.empty = true;
+            let oom_killed = Some(run.oom);
+            let wait = self.delay();
+            self.later(task, wait, Happening::Tell(Input::Empty { oom_killed }));
+        }
+    }
+
+    /// Tells the engine what it waits for in no state of that task.
+    fn noise(&mut self) {
+        let tasks: Vec<TaskId> = self.engine.tasks().collect();
+        let known: Vec<TaskId> = self.agenda.values().map(|&(task, ..)| task).collect();
+        if let Some(&task) = known.iter().find(|task| !tasks.contains(task)) {
+            self.tell(task, Input::StartFailed(start_error()));
+        }
+        let Some(&task) = tasks.first() else { return };
+        let state = self.engine.status(task).map(|status| status.state);
+        let idle = matches!(state, Some(StateName::Exited | StateName::Backoff));
+        let ticket = Some(Ticket(u64::MAX));
+        let input = match self.random.below(6) {
+            0 => Input::Signaled { ticket, result: Ok(()) },
+            1 => Input::OutputSettled { pending: true },
+            2 if idle => Input::MainExited(ExitStatus::Exited(0)),
+            3 if idle => Input::StartFailed(start_error()),
+            4 if idle => Input::Empty { oom_killed: Some(true) },
+            5 if idle => Input::ExecSucceeded,
+            _ => Input::Processes(Vec::new()),
+        };
+        if !matches!(input, Input::OutputSettled { .. }) || state == Some(StateName::Running) {
+            self.tell(task, input);
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        if self.random.percent(self.faults.slow) {
+            self.random.millis(3000)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn kill_delay(&mut self) -> Duration {
+        if self.random.percent(self.faults.unkillable) {
+            self.random.millis(60_000)
+        } else {
+            self.delay()
+        }
+    }
+
+    fn any_exit(&mut self) -> ExitStatus {
+        self.random.pick(&[
+            ExitStatus::Exited(0),
+            ExitStatus::Exited(1),
+            ExitStatus::Signaled(11),
+            ExitStatus::Unknown,
+        ])
+    }
+
+    fn any_request(&mut self) -> Request {
+        let name = self.random.pick(&NAMES).to_owned();
+        let signal = self.random.percent(20).then_some(Signal::TERM);
+        let grace = match self.random.below(4) {
+            0 => Some(Duration::ZERO),
+            1 => Some(self.random.millis(20_000)),
+            _ => None,
+        };
+        match self.random.below(100) {
+            0..35 => self.any_launch(name),
+            35..50 => {
+                let timeout = self.random.percent(50).then(|| self.random.millis(50_000));
+                Request::Wait { name, id: None, timeout }
+            }
+            50..62 => Request::Stop { name, signal, grace },
+            62..74 => Request::Restart { name, signal, grace },
+            74..88 => {
+                let all = self.random.percent(40);
+                Request::Signal { name, signal: Signal::HUP, all }
+            }
+            88..99 => Request::Remove { name, force: self.random.percent(50) },
+            _ if self.random.percent(15) => {
+                Request::Shutdown { stop_tasks: self.random.percent(80), grace }
+            }
+            _ => Request::Wait { name, id: Some("sim-1".to_owned()), timeout: None },
+        }
+    }
+
+    fn any_launch(&mut self, name: String) -> Request {
+        let mut spec = TaskSpec::new("/bin/sh");
+        spec.name = self.random.percent(85).then_some(name);
+        spec.stop_all = self.random.percent(20);
+        spec.leftover = self.random.pick(&[Leftover::Kill, Leftover::Wait, Leftover::Leave]);
+        spec.auto_remove = self.random.percent(15);
+        if self.random.percent(60) {
+            spec.restart = RestartPolicy {
+                mode: self.random.pick(&[RestartMode::OnFailure, RestartMode::Always]),
+                attempts: self.random.pick(&[None, Some(None), Some(Some(0)), Some(Some(2))]),
+                interval: Some(Duration::from_millis(1 + self.random.below(90_000))),
+                delay: Some(self.random.millis(4000)),
+                max_delay: self.random.pick(&[None, Some(Duration::from_secs(2))]),
+            };
+        }
+        if self.random.percent(35) {
+            spec.after = vec![self.random.pick(&NAMES).to_owned()];
+            if self.random.percent(30) {
+                spec.after.push(self.random.pick(&NAMES).to_owned());
+            }
+        }
+        let if_exists = self.random.pick(&[
+            IfExists::Fail,
+            IfExists::Same,
+            IfExists::Replace,
+            IfExists::Replace,
+        ]);
+        let timeout = match self.random.below(4) {
+            0 => self.random.millis(3000),
+            1 => Duration::ZERO,
+            _ => Duration::from_secs(30),
+        };
+        Request::Launch { spec: Box::new(spec), if_exists, timeout }
+    }
+}
+
+fn start_error() -> StartError {
+    StartError {
+        stage: Stage::Exec,
+        errno: 2,
+        errno_name: "ENOENT".to_owned(),
+        message: "no such file".to_owned(),
+        retry: false,
+        time: Wall::default(),
+    }
+}
