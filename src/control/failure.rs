@@ -106,9 +106,7 @@ impl Failure {
                 Failure::new("org.ostler.UnknownSignal", json!({ "signal": signal.0 }))
             }
             RequestError::TimedOut => Failure::new("org.ostler.TimedOut", json!({})),
-            RequestError::Unsupported { feature, reason } => {
-                Failure::unsupported(feature, reason)
-            }
+            RequestError::Unsupported { feature, reason } => Failure::unsupported(feature, reason),
             RequestError::NotPermitted { field, reason } => Failure::not_permitted(field, reason),
             RequestError::ShuttingDown => Failure::new("org.ostler.ShuttingDown", json!({})),
             RequestError::Limit { limit, maximum, reason } => {

@@ -1,4 +1,23 @@
 //! Varlink sessions: bytes to calls to replies.
-pub(crate) fn status_to_json(_: &crate::Status, _: String) -> String {
-    String::new()
-}
+//!
+//! [`Server`] serves a supervisor's protocol in the supervisor's own loop, over a socket, standard
+//! input and output, or a socket pair. [`Client`] asks such a server.
+
+mod calls;
+mod client;
+mod connection;
+mod failure;
+mod history;
+mod listening;
+mod logs;
+mod message;
+mod server;
+mod serving;
+mod session;
+mod socket;
+mod wire;
+
+pub use client::{CallError, Client, Replies};
+pub use server::{Finished, Server, ServerOptions};
+pub use socket::{Socket, passed_descriptors};
+pub use wire::{task_from_json, task_to_json};

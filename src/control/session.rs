@@ -31,8 +31,6 @@ struct Envelope<'a, P> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     parameters: &'a P,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    continues: Option<bool>,
 }
 
 impl Session {
@@ -78,25 +76,16 @@ impl Session {
         None
     }
 
-    /// Whether [`Session::next_call`] may have one.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Idle
-    }
-
-    /// Whether the call under way wants no answer.
-    pub(crate) fn is_oneway(&self) -> bool {
-        self.state == (State::Answering { oneway: true })
-    }
-
     /// Answers the call under way.
     pub(crate) fn reply<P: Serialize>(&mut self, parameters: &P) {
-        self.answer(parameters, None);
+        if self.state == (State::Answering { oneway: false }) {
+            let start = self.output.bytes.len();
+            if !self.write(&Envelope { error: None, parameters }) {
+                self.output.bytes.truncate(start);
+                return self.fail(&Failure::reply_too_long());
+            }
+        }
         self.end();
-    }
-
-    /// Answers it in part; more follows.
-    pub(crate) fn reply_more<P: Serialize>(&mut self, parameters: &P) {
-        self.answer(parameters, Some(true));
     }
 
     /// Answers it, in part where it `continues`, with parameters that are JSON already.
@@ -160,25 +149,13 @@ impl Session {
         self.state == State::Closing && self.output.rest().is_empty()
     }
 
-    fn answer<P: Serialize>(&mut self, parameters: &P, continues: Option<bool>) {
-        if self.state != (State::Answering { oneway: false }) {
-            return;
-        }
-        let start = self.output.bytes.len();
-        let fits = self.write(&Envelope { error: None, parameters, continues });
-        if !fits {
-            self.output.bytes.truncate(start);
-            self.fail(&Failure::reply_too_long());
-        }
-    }
-
     fn write_failure(&mut self, failure: &Failure) {
         let start = self.output.bytes.len();
         let Failure { error, parameters } = failure;
-        if !self.write(&Envelope { error: Some(error), parameters, continues: None }) {
+        if !self.write(&Envelope { error: Some(error), parameters }) {
             self.output.bytes.truncate(start);
             let Failure { error, parameters } = &Failure::reply_too_long();
-            self.write(&Envelope { error: Some(error), parameters, continues: None });
+            self.write(&Envelope { error: Some(error), parameters });
         }
     }
 
@@ -239,7 +216,7 @@ mod tests {
         session.receive(&[call("a.A"), call("a.B")].concat());
         assert_eq!(session.next_call().expect("a call").method, "a.A");
         assert_eq!(session.next_call(), None, "the first one is not answered yet");
-        session.reply_more(&json!({"n": 1}));
+        session.reply_json(b"{\"n\":1}", true);
         session.reply(&json!({"n": 2}));
         assert_eq!(session.next_call().expect("a call").method, "a.B");
         session.fail(&Failure::no_such_task("x"));
@@ -337,7 +314,7 @@ mod tests {
         let replies = sent(&mut session);
         assert_eq!(replies.len(), 1);
         assert_eq!(replies[0]["parameters"]["limit"], "reply");
-        assert!(session.is_idle());
+        assert_eq!(session.state, State::Idle);
     }
 
     #[test]

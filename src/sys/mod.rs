@@ -2,13 +2,21 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod cgroup;
+#[cfg(feature = "control")]
+pub(crate) mod channel;
 pub(crate) mod child_signal;
 pub(crate) mod clock;
 pub(crate) mod failure;
 pub(crate) mod faults;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
+pub(crate) mod file_watch;
+#[cfg(feature = "control")]
 pub(crate) mod inherited;
+#[cfg(feature = "control")]
+pub(crate) mod log_file;
 pub(crate) mod own_process;
+#[cfg(feature = "control")]
+pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod processes;
 pub(crate) mod reap;
@@ -17,6 +25,8 @@ pub(crate) mod room;
 pub(crate) mod spawn;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;
+#[cfg(feature = "control")]
+pub(crate) mod unix_socket;
 pub(crate) mod wake_pipe;
 
 use std::os::fd::{AsRawFd, BorrowedFd};

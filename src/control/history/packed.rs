@@ -80,8 +80,7 @@ impl Record {
         let labels: BTreeMap<String, String> = (0..reader.number())
             .map(|_| (reader.text().to_owned(), reader.text().to_owned()))
             .collect();
-        let relative =
-            |reader: &mut Reader<'_>| time_us.wrapping_add_signed(reader.signed());
+        let relative = |reader: &mut Reader<'_>| time_us.wrapping_add_signed(reader.signed());
         let status = StatusShape {
             name: Cow::Borrowed(name),
             id: id.clone(),
@@ -237,9 +236,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocabulary::{
-        Exit, ExitStatus, Identity, Pid, Stage, StartError, TaskSpec, Wall,
-    };
+    use crate::vocabulary::{Exit, ExitStatus, Identity, Pid, Stage, StartError, TaskSpec, Wall};
     use serde_json::{Value, json};
     use std::sync::Arc;
 

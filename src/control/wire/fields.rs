@@ -149,7 +149,9 @@ impl Fields {
         };
         let path = self.path_of(name);
         let elements = list.into_iter().enumerate();
-        elements.map(|(index, value)| read(&format!("{path}[{index}]"), value)).collect::<Read<_>>()
+        elements
+            .map(|(index, value)| read(&format!("{path}[{index}]"), value))
+            .collect::<Read<_>>()
             .map(Some)
     }
 

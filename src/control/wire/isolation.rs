@@ -74,10 +74,8 @@ impl<'a> IsolationShape<'a> {
             no_new_privs: isolation.no_new_privs,
             seccomp: isolation.seccomp.as_deref(),
             landlock: (isolation.landlock.as_ref()).map(|rules| {
-                let shape = |rule: &'a PathRule| PathRuleShape {
-                    path: &rule.path,
-                    access: &rule.access,
-                };
+                let shape =
+                    |rule: &'a PathRule| PathRuleShape { path: &rule.path, access: &rule.access };
                 rules.iter().map(shape).collect()
             }),
         }

@@ -132,9 +132,9 @@ impl AskedSink {
             (Kind::File, Some(path)) => Ok(Sink::File(FileSink {
                 max_size: self.max_size,
                 // Too many for the type are too many for the check of the task as well.
-                max_files: self.max_files.map_or(MAX_FILES_DEFAULT, |n| {
-                    u32::try_from(n).unwrap_or(u32::MAX)
-                }),
+                max_files: self
+                    .max_files
+                    .map_or(MAX_FILES_DEFAULT, |n| u32::try_from(n).unwrap_or(u32::MAX)),
                 numbering: self.numbering.unwrap_or_default(),
                 direct,
                 path,

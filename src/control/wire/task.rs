@@ -4,9 +4,7 @@ use super::fields::{Fields, Refusal};
 use super::isolation::{self, IsolationShape};
 use super::limits::{ResourcesShape, decode_resources};
 use super::sink::{AskedSink, SinkShape};
-use crate::vocabulary::{
-    InvalidField, Leftover, RestartMode, RestartPolicy, Setting, TaskSpec,
-};
+use crate::vocabulary::{InvalidField, Leftover, RestartMode, RestartPolicy, Setting, TaskSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;

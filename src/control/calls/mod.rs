@@ -1,0 +1,181 @@
+//! What each method does.
+
+mod batch;
+mod events;
+mod list;
+mod logs;
+mod plain;
+mod request;
+mod service;
+
+pub(super) use events::EventStream;
+pub(super) use list::ListStream;
+pub(super) use logs::LogStream;
+
+use super::failure::Failure;
+use super::history::History;
+use super::message::Call;
+use super::session::Session;
+use super::wire::{Fields, StatusShape};
+use crate::reactor::Supervisor;
+use crate::vocabulary::{Answer, Reply, Request, RequestError, Status, Ticket};
+use request::Decoded;
+use serde::Serialize;
+use serde_json::json;
+
+/// The interface of this service in Varlink's own language.
+pub(crate) const INTERFACE: &str = include_str!("../org.ostler.varlink");
+
+/// What a call needs of its surroundings.
+pub(super) struct Context<'a> {
+    pub(super) supervisor: &'a mut Supervisor,
+    pub(super) history: &'a History,
+    /// Where more connections can be opened.
+    pub(super) socket: Option<&'a str>,
+}
+
+/// How far a call has come.
+pub(super) enum Progress {
+    /// It is answered.
+    Done,
+    /// It is answered when the supervisor answers this.
+    Asked(Ticket, Kind),
+    /// It is answered piece by piece.
+    Streams(Stream),
+}
+
+/// What kind of request was submitted.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// It changes nothing: nobody is left to care when its asker leaves.
+    Wait,
+    Shutdown,
+    Other,
+}
+
+/// A call that is answered piece by piece.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Events(EventStream),
+    List(ListStream),
+    Logs(Box<LogStream>),
+}
+
+/// How a stream stands after a piece.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// It waits for something to happen.
+    Idle,
+    /// It waits for the client to read.
+    Full,
+    /// There is more at once.
+    More,
+    /// It has ended.
+    Over,
+}
+
+#[derive(Serialize)]
+struct StatusReply<'a> {
+    status: StatusShape<'a>,
+}
+
+impl Context<'_> {
+    /// A status as the protocol has it.
+    pub(super) fn shape<'s>(&self, status: &'s Status) -> StatusShape<'s> {
+        let id = self.supervisor.launch_id(&status.identity);
+        StatusShape::of(status, id, self.supervisor.cgroup_of(status))
+    }
+
+    pub(super) fn failure(&self, error: &RequestError) -> Failure {
+        Failure::of_request(error, |status| self.shape(status))
+    }
+
+    /// The task of this name.
+    pub(super) fn status(&self, name: &str) -> Result<Status, Failure> {
+        let task = self.supervisor.find(name);
+        task.and_then(|task| self.supervisor.status(task))
+            .ok_or_else(|| Failure::no_such_task(name))
+    }
+
+    fn ask(&mut self, request: Request, kind: Kind) -> Progress {
+        Progress::Asked(self.supervisor.submit(request), kind)
+    }
+}
+
+/// Begins a call. What is answered at once is written to `session`.
+pub(super) fn begin(
+    call: Call,
+    session: &mut Session,
+    context: &mut Context<'_>,
+) -> Result<Progress, Failure> {
+    let Some((interface, method)) = call.method.rsplit_once('.') else {
+        return Err(Failure::invalid_parameter("method"));
+    };
+    if call.upgrade && call.method != "org.ostler.ExecStream" {
+        return Err(Failure::invalid_parameter("upgrade"));
+    }
+    let fields = Fields::of("", call.parameters)?;
+    match interface {
+        "org.varlink.service" => service::begin(method, fields, session),
+        "org.ostler" => {
+            let flags = Flags { more: call.more, upgrade: call.upgrade };
+            begin_ours(method, flags, fields, session, context)
+        }
+        _ => {
+            let parameters = json!({ "interface": interface });
+            Err(Failure::new("org.varlink.service.InterfaceNotFound", parameters))
+        }
+    }
+}
+
+#[derive(Copy, Clone)]
+struct Flags {
+    more: bool,
+    upgrade: bool,
+}
+
+fn begin_ours(
+    method: &str,
+    flags: Flags,
+    fields: Fields,
+    session: &mut Session,
+    context: &mut Context<'_>,
+) -> Result<Progress, Failure> {
+    match method {
+        "List" => ListStream::begin(fields, flags.more, context)
+            .map(|stream| Progress::Streams(Stream::List(stream))),
+        "Events" => EventStream::begin(fields, flags.more, context)
+            .map(|stream| Progress::Streams(Stream::Events(stream))),
+        "Logs" => LogStream::begin(fields, flags.more, context)
+            .map(|stream| Progress::Streams(Stream::Logs(Box::new(stream)))),
+        "Inspect" => plain::inspect(fields, session, context),
+        "Version" => plain::version(fields, session, context),
+        "DaemonStats" => plain::daemon_stats(fields, session, context),
+        _ => match request::decode(method, fields)? {
+            Decoded::Request(request, kind) => Ok(context.ask(request, kind)),
+            Decoded::Other(fields) => plain::unsupported(method, flags.upgrade, fields),
+        },
+    }
+}
+
+/// Answers a call that was submitted.
+pub(super) fn finish(reply: &Reply, session: &mut Session, context: &Context<'_>) {
+    match reply {
+        Ok(Answer::Status(status)) => {
+            session.reply(&StatusReply { status: context.shape(status) });
+        }
+        Ok(Answer::Done) => session.reply(&json!({})),
+        Err(error) => session.fail(&context.failure(error)),
+    }
+}
+
+impl Stream {
+    /// Writes the next piece, if the client has taken the ones before.
+    pub(super) fn step(&mut self, session: &mut Session, context: &mut Context<'_>) -> Step {
+        match self {
+            Stream::Events(stream) => stream.step(session, context),
+            Stream::List(stream) => stream.step(session, context),
+            Stream::Logs(stream) => stream.step(session, context),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The methods that are answered at once.
+
+use super::{Context, Progress, service};
+use crate::control::failure::Failure;
+use crate::control::session::Session;
+use crate::control::wire::{Fields, Refusal, StatusShape, decode_resources};
+use serde::Serialize;
+use serde_json::json;
+
+/// Shortest interval of a stream of Stats in milliseconds.
+const STATS_INTERVAL_MS_MIN: u64 = 100;
+
+#[derive(Serialize)]
+struct InspectReply<'a> {
+    status: StatusShape<'a>,
+    sequence: u64,
+}
+
+pub(super) fn inspect(
+    mut fields: Fields,
+    session: &mut Session,
+    context: &Context<'_>,
+) -> Result<Progress, Failure> {
+    let name = fields.required_string("name")?;
+    fields.finish()?;
+    let status = context.status(&name)?;
+    session.reply(&InspectReply {
+        status: context.shape(&status).with_task(&status),
+        sequence: context.supervisor.sequence(),
+    });
+    Ok(Progress::Done)
+}
+
+pub(super) fn version(
+    fields: Fields,
+    session: &mut Session,
+    context: &Context<'_>,
+) -> Result<Progress, Failure> {
+    fields.finish()?;
+    let facts = context.supervisor.facts();
+    let mut reply = json!({
+        "version": facts.version,
+        "api": facts.api,
+        "instance": facts.instance,
+        "boot_id": facts.boot_id,
+        "kernel": facts.kernel,
+        "cgroup": facts.cgroup,
+        "features": facts.features,
+    });
+    if let (Some(socket), Some(reply)) = (context.socket, reply.as_object_mut()) {
+        reply.insert("socket".to_owned(), socket.into());
+    }
+    session.reply(&reply);
+    Ok(Progress::Done)
+}
+
+pub(super) fn daemon_stats(
+    fields: Fields,
+    session: &mut Session,
+    context: &Context<'_>,
+) -> Result<Progress, Failure> {
+    fields.finish()?;
+    let figures = context.supervisor.figures();
+    session.reply(&json!({
+        "pid": figures.pid,
+        "threads": figures.threads,
+        "tasks": figures.tasks,
+        "fds": figures.fds,
+        "rss_bytes": figures.rss_bytes,
+        "cpu_us": figures.cpu_us,
+        "wakeups": figures.wakeups,
+        "loop_max_us": figures.loop_max_us,
+    }));
+    Ok(Progress::Done)
+}
+
+/// The methods that are described but cannot be had here. What is wrong with the call itself is
+/// said first.
+pub(super) fn unsupported(
+    method: &str,
+    upgrade: bool,
+    mut fields: Fields,
+) -> Result<Progress, Failure> {
+    match method {
+        "Exec" | "ExecStream" => {
+            fields.required_string("name")?;
+            fields.required_string("command")?;
+            fields.strings("args")?;
+            fields.strings("env")?;
+            fields.string("user")?;
+            fields.string("work_dir")?;
+            if method == "Exec" {
+                fields.milliseconds("timeout_ms")?;
+            } else {
+                fields.flag("tty")?;
+                fields.number("rows")?;
+                fields.number("columns")?;
+            }
+        }
+        "Stats" => {
+            fields.strings("names")?;
+            let interval = fields.number("interval_ms")?;
+            if interval.is_some_and(|interval| interval < STATS_INTERVAL_MS_MIN) {
+                return Err(Failure::invalid_parameter("interval_ms"));
+            }
+            fields.flag("by_pid")?;
+        }
+        "UpdateResources" => {
+            fields.required_string("name")?;
+            let resources = decode_resources(fields.required("resources", Fields::object)?)?;
+            resources.validate().map_err(Refusal::Task)?;
+        }
+        "Reload" => {
+            fields.flag("dry_run")?;
+        }
+        "Upgrade" => {}
+        _ => return Err(service::method_not_found("org.ostler", method)),
+    }
+    fields.finish()?;
+    if method == "ExecStream" && !upgrade {
+        return Err(Failure::new("org.ostler.ExpectedUpgrade", json!({})));
+    }
+    Err(Failure::unsupported(method, "not available in this version"))
+}

@@ -1,0 +1,178 @@
+//! Accepting connections: who may come in, and how many.
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::server::{Server, watched};
+use crate::reactor::Supervisor;
+use crate::sys::channel::Channel;
+use crate::sys::peer::Peer;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Failures of the same kind are logged so often at most.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The sockets that are listened on.
+#[derive(Debug)]
+pub(super) struct Listening {
+    sockets: Vec<Socket>,
+    /// Given up for a moment where no other descriptor can be had, so that a client can be told.
+    reserve: Option<OwnedFd>,
+    logged: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    listener: UnixListener,
+    state: State,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum State {
+    /// All that came was accepted; the next one is told.
+    Drained,
+    /// More is waiting.
+    Unfinished,
+    /// It failed: tried again after a while.
+    Paused,
+}
+
+impl Listening {
+    pub(super) fn new() -> Listening {
+        Listening { sockets: Vec::new(), reserve: reserve(), logged: None }
+    }
+
+    pub(super) fn add(&mut self, listener: UnixListener) -> usize {
+        // Some may have come before it was watched.
+        self.sockets.push(Socket { listener, state: State::Unfinished });
+        self.sockets.len() - 1
+    }
+
+    /// Whether connections wait to be accepted.
+    pub(super) fn has_more(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.state == State::Unfinished)
+    }
+
+    pub(super) fn unfinished(&self) -> Vec<usize> {
+        self.in_state(State::Unfinished)
+    }
+
+    pub(super) fn paused(&self) -> Vec<usize> {
+        self.in_state(State::Paused)
+    }
+
+    fn in_state(&self, state: State) -> Vec<usize> {
+        let sockets = self.sockets.iter().enumerate();
+        sockets.filter(|(_, socket)| socket.state == state).map(|(key, _)| key).collect()
+    }
+
+    fn set(&mut self, key: usize, state: State) {
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.state = state;
+        }
+    }
+
+    fn accept(&self, key: usize) -> io::Result<UnixStream> {
+        match self.sockets.get(key) {
+            Some(socket) => socket.listener.accept().map(|(stream, _)| stream),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn log(&mut self, text: &str) {
+        if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            log::warn!("{text}");
+        }
+    }
+}
+
+impl Server {
+    /// Accepts what waits on a socket.
+    pub(super) fn accept(&mut self, supervisor: &mut Supervisor, key: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listening.accept(key) {
+                Ok(stream) => self.admit(supervisor, stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.listening.set(key, State::Drained);
+                }
+                // The client was faster, or a signal came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    self.listening.log(&format!("cannot accept connections: {error}"));
+                    if !self.turn_away(key) {
+                        self.look_later();
+                        return self.listening.set(key, State::Paused);
+                    }
+                }
+            }
+        }
+        self.listening.set(key, State::Unfinished);
+    }
+
+    /// Tells one client that there is no descriptor for it; whether that was possible.
+    fn turn_away(&mut self, key: usize) -> bool {
+        if self.listening.reserve.take().is_none() {
+            self.listening.reserve = reserve();
+            return false;
+        }
+        let accepted = self.listening.accept(key);
+        let told = accepted.is_ok();
+        if let Ok(stream) = accepted {
+            let reason = "the daemon has no descriptor left for a connection";
+            refuse(stream, &Failure::limit("descriptors", 0, reason));
+        }
+        self.listening.reserve = reserve();
+        told
+    }
+
+    fn admit(&mut self, supervisor: &mut Supervisor, stream: UnixStream) {
+        let peer = match Peer::of(stream.as_fd()) {
+            Ok(peer) => peer,
+            Err(errno) => {
+                let text = format!("a client was refused: who it is: {}", errno.desc());
+                self.listening.log(&text);
+                return refuse(stream, &Failure::permission_denied());
+            }
+        };
+        let who = format!("uid:{}/pid:{}", peer.uid, peer.pid);
+        if !peer.may_ask(self.options.allowed_gid) {
+            self.listening.log(&format!("client={who} refused: it may not use this socket"));
+            return refuse(stream, &Failure::permission_denied());
+        }
+        let most = self.options.max_connections;
+        if self.connections.len() >= most {
+            self.listening.log(&format!("client={who} refused: there are {most} connections"));
+            let reason = "close a connection, or start the daemon with --max-connections N";
+            return refuse(stream, &Failure::limit("connections", most as u64, reason));
+        }
+        let wire = Channel::new(stream.into())
+            .map_err(io::Error::from)
+            .and_then(|channel| watched(supervisor, channel));
+        match wire {
+            Ok(wire) => self.add(Connection::new(wire, None, who)),
+            Err(error) => self.listening.log(&format!("client={who} lost: {error}")),
+        }
+    }
+}
+
+/// Sends an error that answers no call, and closes.
+fn refuse(stream: UnixStream, failure: &Failure) {
+    let mut session = super::session::Session::default();
+    session.refuse(failure);
+    // It fits the empty buffer of a new connection; whoever does not read it is closed all the same.
+    let _ = Channel::new(stream.into()).map(|channel| channel.write(session.output()));
+}
+
+fn reserve() -> Option<OwnedFd> {
+    File::open("/dev/null").ok().map(OwnedFd::from)
+}

@@ -1,0 +1,130 @@
+//! The files of one sink: the current one and those that rotation keeps.
+
+use crate::sys::log_file;
+use crate::vocabulary::limits::MAX_FILES_MAX;
+use crate::vocabulary::{FileSink, Numbering};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where the files of a sink are.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFiles {
+    path: PathBuf,
+    scheme: Scheme,
+}
+
+#[derive(Copy, Clone, PartialEq, Debug)]
+enum Scheme {
+    /// One file, not rotated by us.
+    Single,
+    /// PATH is current, PATH.1 the one before.
+    Shift,
+    /// PATH.N is current, N only rises.
+    Count,
+}
+
+/// An open file of a sink.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    pub(super) file: File,
+    /// Device and inode: whatever its name is by now.
+    identity: (u64, u64),
+    /// Under `Count`: the number in its name.
+    number: u64,
+}
+
+impl LogFiles {
+    pub(crate) fn of(sink: &FileSink) -> LogFiles {
+        let scheme = match sink.numbering {
+            _ if !sink.is_relayed() => Scheme::Single,
+            Numbering::Shift => Scheme::Shift,
+            Numbering::Count => Scheme::Count,
+        };
+        LogFiles { path: PathBuf::from(&sink.path), scheme }
+    }
+
+    /// The directory that all of them are in.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn numbered(&self, number: u64) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".{number}"));
+        path.into()
+    }
+
+    /// The files in the order of age, the current one first. Each is opened when its turn comes.
+    pub(super) fn newest_first(
+        &self,
+    ) -> io::Result<Box<dyn Iterator<Item = io::Result<LogFile>> + '_>> {
+        Ok(match self.scheme {
+            Scheme::Single => Box::new(self.open(&self.path, 0).transpose().into_iter()),
+            Scheme::Shift => {
+                let current = self.open(&self.path, 0).transpose().into_iter();
+                let older = (1..u64::from(MAX_FILES_MAX))
+                    .map_while(|number| self.open(&self.numbered(number), 0).transpose());
+                Box::new(current.chain(older))
+            }
+            Scheme::Count => {
+                let numbers = self.numbers()?.into_iter().rev();
+                let open = |number| self.open(&self.numbered(number), number).transpose();
+                Box::new(numbers.filter_map(open))
+            }
+        })
+    }
+
+    /// The file that came after `current`, once there is one.
+    pub(super) fn after(&self, current: &LogFile) -> io::Result<Option<LogFile>> {
+        if self.scheme == Scheme::Count {
+            let next = self.numbers()?.into_iter().find(|&number| number > current.number);
+            return match next {
+                Some(number) => self.open(&self.numbered(number), number),
+                None => Ok(None),
+            };
+        }
+        let mut newer: Option<LogFile> = None;
+        for file in self.newest_first()? {
+            let file = file?;
+            if file.identity == current.identity {
+                return Ok(newer);
+            }
+            newer = Some(file);
+        }
+        // It is not kept any more: what is kept is all newer, the last one seen is the oldest.
+        Ok(newer)
+    }
+
+    /// The oldest one that is kept.
+    pub(super) fn oldest(&self) -> io::Result<Option<LogFile>> {
+        let mut oldest = None;
+        for file in self.newest_first()? {
+            oldest = Some(file?);
+        }
+        Ok(oldest)
+    }
+
+    /// The numbers in use under `Count`, rising.
+    fn numbers(&self) -> io::Result<Vec<u64>> {
+        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let mut numbers = Vec::new();
+        for entry in self.directory().read_dir()? {
+            let entry = entry?.file_name();
+            let digits = (entry.as_encoded_bytes().strip_prefix(name))
+                .and_then(|rest| rest.strip_prefix(b"."))
+                .filter(|digits| digits.iter().all(u8::is_ascii_digit));
+            let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+            numbers.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn open(&self, path: &Path, number: u64) -> io::Result<Option<LogFile>> {
+        let Some(file) = log_file::open(path)? else { return Ok(None) };
+        let metadata = file.metadata()?;
+        Ok(Some(LogFile { identity: (metadata.dev(), metadata.ino()), number, file }))
+    }
+}

@@ -1,0 +1,120 @@
+//! Serving one client: its calls in order, its streams as fast as it reads.
+
+use super::calls::{self, Context, Progress, Step, Stream};
+use super::connection::Pending;
+use super::message::Call;
+use super::server::{Parts, Server};
+use crate::reactor::Supervisor;
+
+/// Calls of one client in one turn.
+const CALLS_PER_TURN: usize = 64;
+/// Pieces of a stream in one turn.
+const PIECES_PER_TURN: usize = 4;
+/// One read.
+const READ_BYTES: usize = 64 << 10;
+
+impl Server {
+    /// Reads, calls, streams, sends; a client that has more is served again in the next turn.
+    pub(super) fn serve(&mut self, supervisor: &mut Supervisor, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.queued = false;
+        self.scratch.resize(READ_BYTES, 0);
+        if connection.receive(&mut self.scratch).is_err() {
+            return self.remove(supervisor, key);
+        }
+        let step = self.take_calls(supervisor, key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let sent = connection.send();
+        let more = match step {
+            Step::More => true,
+            Step::Full => connection.session.output().is_empty(),
+            Step::Idle | Step::Over => false,
+        };
+        if sent.is_err() || !more && connection.is_over() {
+            self.remove(supervisor, key);
+        } else if more || connection.can_go_on() {
+            self.wake(key);
+        }
+    }
+
+    /// Begins calls and steps streams, until one of them waits for something.
+    fn take_calls(&mut self, supervisor: &mut Supervisor, key: usize) -> Step {
+        for _ in 0..CALLS_PER_TURN {
+            let Some(connection) = self.connections.get_mut(key) else { return Step::Over };
+            match &connection.pending {
+                Pending::Asked(_) => return Step::Idle,
+                Pending::Streams(_) => match self.step(supervisor, key) {
+                    Step::Over => {}
+                    step => return step,
+                },
+                Pending::None => match connection.session.next_call() {
+                    None => return Step::Idle,
+                    Some(call) => self.begin(supervisor, key, call),
+                },
+            }
+        }
+        Step::More
+    }
+
+    fn begin(&mut self, supervisor: &mut Supervisor, key: usize, call: Call) {
+        let (oneway, method) = (call.oneway, call.method.clone());
+        let Parts { history, socket, connections, .. } = self.parts();
+        let Some(connection) = connections.get_mut(key) else { return };
+        let mut context = Context { supervisor, history, socket };
+        let progress = calls::begin(call, &mut connection.session, &mut context);
+        match progress {
+            Ok(Progress::Done) => {}
+            Ok(Progress::Asked(ticket, kind)) if oneway => {
+                connection.session.end();
+                self.asked(ticket, None, method, kind);
+            }
+            Ok(Progress::Asked(ticket, kind)) => {
+                connection.pending = Pending::Asked(ticket);
+                self.asked(ticket, Some(key), method, kind);
+            }
+            // What is only answered leaves nothing to do when no answer is wanted.
+            Ok(Progress::Streams(_)) if oneway => connection.session.end(),
+            Ok(Progress::Streams(stream)) => {
+                self.streams(supervisor, key, &stream);
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.pending = Pending::Streams(stream);
+                }
+            }
+            Err(failure) => {
+                if oneway {
+                    let (error, parameters) = (failure.error, &failure.parameters);
+                    log::warn!("method={method} failed, oneway: {error} {parameters}");
+                }
+                connection.session.fail(&failure);
+            }
+        }
+    }
+
+    fn step(&mut self, supervisor: &mut Supervisor, key: usize) -> Step {
+        let Parts { history, socket, connections, mut watching } = self.parts();
+        let Some(connection) = connections.get_mut(key) else { return Step::Idle };
+        let Pending::Streams(stream) = &mut connection.pending else { return Step::Idle };
+        let mut context = Context { supervisor, history, socket };
+        let mut step = Step::More;
+        for _ in 0..PIECES_PER_TURN {
+            step = stream.step(&mut connection.session, &mut context);
+            if let (Step::Idle, Stream::Logs(log)) = (step, &mut *stream)
+                && log.watch(watching.as_deref_mut(), key)
+            {
+                step = Step::More;
+            }
+            if step != Step::More {
+                break;
+            }
+        }
+        let look_later = matches!(stream, Stream::Logs(log) if log.needs_looking());
+        if step == Step::Over
+            && let Pending::Streams(stream) = std::mem::take(&mut connection.pending)
+        {
+            self.stopped_streaming(key, stream);
+        } else if look_later {
+            self.look_later();
+        }
+        step
+    }
+}

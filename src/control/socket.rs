@@ -1,0 +1,190 @@
+//! The daemon's socket: made for its users alone, taken over from a daemon that is gone.
+
+use crate::sys::{inherited, unix_socket};
+use nix::errno::Errno;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// A listening socket's file; it is removed when this is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    path: PathBuf,
+    /// The file itself: another daemon's under the same name is not removed.
+    file: File,
+}
+
+impl Socket {
+    /// Makes the socket: mode 0600, in a directory of mode 0700 that is made if it is missing. With
+    /// a group, 0660 and 0750. A socket that nobody listens on any more is replaced.
+    ///
+    /// ```
+    /// use ostler::control::Socket;
+    /// # fn main() -> std::io::Result<()> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let path = directory.join("ostler/ostler.sock");
+    /// let (socket, listener) = Socket::bind(&path, None)?;
+    /// assert!(Socket::bind(&path, None).is_err(), "somebody listens on it");
+    /// drop((socket, listener));
+    /// assert!(!path.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When another daemon listens there, or the place cannot be written.
+    pub fn bind(path: &Path, gid: Option<u32>) -> io::Result<(Socket, UnixListener)> {
+        if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
+            make_directory(directory, gid)?;
+        }
+        remove_stale(path)?;
+        let listener = unix_socket::bind_private(path, gid).map_err(|errno| {
+            let why = match errno {
+                Errno::ENAMETOOLONG => "the path is longer than a socket's may be, 107 bytes",
+                _ => errno.desc(),
+            };
+            let text = format!("make the socket {path:?}: {why}");
+            io::Error::new(io::Error::from(errno).kind(), text)
+        })?;
+        let file = unix_socket::pin(path)?;
+        Ok((Socket { path: path.to_owned(), file }, listener))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let (Ok(found), Ok(ours)) = (self.path.symlink_metadata(), self.file.metadata()) else {
+            return;
+        };
+        if (found.dev(), found.ino()) == (ours.dev(), ours.ino())
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("cannot remove the socket {:?}: {error}", self.path);
+        }
+    }
+}
+
+/// The first of the descriptors that are passed by number (sd_listen_fds(3)).
+const FIRST_PASSED: i32 = 3;
+/// More are a mistake: nobody passes so many.
+const PASSED_MAX: i32 = 1024;
+
+/// The descriptors passed by who started this process (`LISTEN_FDS`, `LISTEN_PID`), close-on-exec.
+/// To be called once, before anything else opens descriptors.
+///
+/// # Errors
+/// When one of them is not open.
+pub fn passed_descriptors() -> io::Result<Vec<OwnedFd>> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
+    let ours = number("LISTEN_PID").and_then(|pid| u32::try_from(pid).ok());
+    let count = number("LISTEN_FDS").unwrap_or_default();
+    if ours != Some(std::process::id()) || !(1..=PASSED_MAX).contains(&count) {
+        return Ok(Vec::new());
+    }
+    let take = |number| {
+        inherited::take(number).map_err(|errno| {
+            let text = format!("take passed descriptor {number}: {}", errno.desc());
+            io::Error::new(io::Error::from(errno).kind(), text)
+        })
+    };
+    (FIRST_PASSED..FIRST_PASSED + count).map(take).collect()
+}
+
+/// Makes the directory unless it is there; one that is there is somebody's, and stays as it is.
+fn make_directory(directory: &Path, gid: Option<u32>) -> io::Result<()> {
+    let explain = |error: io::Error| {
+        let text = format!("make the socket's directory {directory:?}: {error}");
+        io::Error::new(error.kind(), text)
+    };
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.map_err(explain)?,
+    }
+    match gid {
+        None => Ok(()),
+        Some(gid) => {
+            let shared = unix_socket::share(directory, gid, 0o750);
+            shared.map_err(|errno| explain(errno.into()))
+        }
+    }
+}
+
+/// Removes a socket that nobody listens on any more.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.file_type().is_socket() {
+        let text = format!("make the socket {path:?}: something else is there");
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            log::info!("the socket {path:?} was left over by a daemon that is gone");
+            std::fs::remove_file(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // It answers, or it is too busy to: either way somebody is there.
+        _ => {
+            let text = format!("another daemon serves {path:?}");
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        path.symlink_metadata().expect("it is there").permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_socket_is_for_its_owner_or_its_group_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("private/sock");
+        let (socket, _listener) = Socket::bind(&path, None).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(socket.path(), path);
+        UnixStream::connect(&path).expect("it listens");
+        let path = place.path().join("shared/sock");
+        let gid = nix::unistd::getgid().as_raw();
+        let _bound = Socket::bind(&path, Some(gid)).unwrap();
+        assert_eq!(mode(&path), 0o660);
+        assert_eq!(mode(path.parent().unwrap()), 0o750);
+        assert_eq!(path.metadata().unwrap().gid(), gid);
+    }
+
+    #[test]
+    fn a_socket_is_taken_over_from_the_dead_only() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let (first, listener) = Socket::bind(&path, None).expect("nobody listens");
+        let error = Socket::bind(&path, None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        let (_second, _listener) = Socket::bind(&path, None).expect("nobody listens any more");
+        drop(first);
+        assert!(path.exists(), "it is the other one's by now");
+        let file = place.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        assert!(Socket::bind(&file, None).is_err());
+        assert!(file.exists());
+        let long = place.path().join("x".repeat(120));
+        assert!(Socket::bind(&long, None).unwrap_err().to_string().contains("107 bytes"));
+    }
+}

@@ -1,0 +1,56 @@
+//! A listening Unix socket that nobody but those it is for can ever connect to.
+
+use super::faults;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, chown};
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Binds a socket of mode 0600, or 0660 for the group `gid`. At no moment is it open to others:
+/// Linux takes the mode of the file from that of the unbound socket.
+pub(crate) fn bind_private(path: &Path, gid: Option<u32>) -> Result<UnixListener, Errno> {
+    faults::check("bind")?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let opened = match gid {
+        None => Ok(()),
+        Some(gid) => share(path, gid, 0o660),
+    };
+    let listening = opened.and_then(|()| listen(&fd, Backlog::new(BACKLOG)?));
+    match listening {
+        Ok(()) => Ok(fd.into()),
+        Err(errno) => {
+            let _ = std::fs::remove_file(path);
+            Err(errno)
+        }
+    }
+}
+
+/// Gives a file to a group, then lets the group in.
+pub(crate) fn share(path: &Path, gid: u32, mode: u32) -> Result<(), Errno> {
+    faults::check("chown")?;
+    chown(path, None::<Uid>, Some(Gid::from_raw(gid)))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// Holds on to a file without opening it: while this lives, its inode number is not used again.
+pub(crate) fn pin(path: &Path) -> std::io::Result<File> {
+    faults::check("open")?;
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+}
