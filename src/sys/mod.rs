@@ -2,15 +2,33 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod cgroup;
+mod child;
+mod child_descriptors;
 pub(crate) mod child_signal;
+mod child_stack;
 pub(crate) mod clock;
+mod dumpable;
+mod environment;
+mod executable;
+mod explain;
 pub(crate) mod failure;
 pub(crate) mod faults;
+mod host;
+pub(crate) mod low_descriptors;
+mod mounts;
 pub(crate) mod own_process;
 pub(crate) mod pidfd;
+mod plan;
 pub(crate) mod processes;
+mod program;
+mod raw;
 pub(crate) mod reap;
 pub(crate) mod spawn;
+mod staging;
+mod status_pipe;
+mod task_directory;
+pub mod testing;
+mod user;
 pub(crate) mod wake_pipe;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
