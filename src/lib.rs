@@ -11,4 +11,6 @@ mod sys;
 mod vocabulary;
 
 pub use reactor::*;
+#[doc(hidden)]
+pub use sys::{low_descriptors::clear_low_descriptors, testing};
 pub use vocabulary::*;

@@ -4,8 +4,15 @@
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
 pub(crate) mod channel;
+mod child;
+mod child_descriptors;
 pub(crate) mod child_signal;
+mod child_stack;
 pub(crate) mod clock;
+mod dumpable;
+mod environment;
+mod executable;
+mod explain;
 pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
@@ -14,11 +21,17 @@ pub(crate) mod file_watch;
 pub(crate) mod inherited;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
+mod host;
+pub(crate) mod low_descriptors;
+mod mounts;
 pub(crate) mod own_process;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
 pub(crate) mod pidfd;
+mod plan;
 pub(crate) mod processes;
+mod program;
+mod raw;
 pub(crate) mod reap;
 #[cfg(feature = "cli")]
 pub(crate) mod room;
@@ -27,6 +40,11 @@ pub(crate) mod spawn;
 pub(crate) mod terminal;
 #[cfg(feature = "control")]
 pub(crate) mod unix_socket;
+mod staging;
+mod status_pipe;
+mod task_directory;
+pub mod testing;
+mod user;
 pub(crate) mod wake_pipe;
 
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,65 +1,309 @@
-//! stub
-#![allow(missing_docs, unused, clippy::todo)]
-use crate::vocabulary::*;
+//! Making the process of a task: the parent's half.
+//!
+//! There are two ways. The shared one is quick whatever the size of the supervisor: the child has
+//! its memory and its descriptor table, and the supervisor waits until the exec, which a child in a
+//! fresh group and on local file systems reaches within microseconds. The copied one is for
+//! everything that may take time: the child has memory and descriptors of its own and reports
+//! through a pipe. In both, the child runs the same code (`child`).
+
+use super::child::{self, EXECUTING, FAILED, Launch, Place, Report};
+use super::child_stack::ChildStack;
+use super::dumpable::SharedMemory;
+use super::explain;
+use super::failure::start_error;
+use super::faults;
+use super::host::Host;
+use super::mounts::Mounts;
+use super::plan::{self, Plan};
+use super::raw::{self, CloneArgs, call};
+use super::staging::Staging;
+pub(crate) use super::staging::Streams;
+pub(crate) use super::status_pipe::StatusPipe;
+use crate::vocabulary::limits::STAGING_FD_MAX;
+use crate::vocabulary::{Pid, Stage, StartError, TaskSpec};
+use nix::errno::Errno;
+use nix::libc;
+use std::ffi::CString;
 use std::io;
-use std::os::fd::*;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-#[derive(Debug)]
-pub(crate) struct Spawner;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How children are made.
+#[derive(Copy, Clone, Debug, Default)]
 pub(crate) struct SpawnerOptions {
-    pub own_process: bool,
-    pub always_copied: bool,
+    /// The process belongs to the supervisor alone: its limit of descriptors is raised, and its
+    /// dumpable flag is left as a child's change of user leaves it.
+    pub(crate) own_process: bool,
+    /// Never in the shared way.
+    pub(crate) always_copied: bool,
 }
-pub(crate) struct Plan;
-impl Plan {
-    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
-        todo!()
+
+/// Where a child is put.
+#[derive(Debug)]
+pub(crate) struct Placement {
+    /// The child is born here,
+    directory: OwnedFd,
+    /// or writes itself into this.
+    procs: [CString; 1],
+}
+
+/// A process that was made. Whoever has it reaps it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+    /// Absent where the kernel cannot give one with the process.
+    pub(crate) pidfd: Option<OwnedFd>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Spawned {
+    /// It executes the command.
+    Running(Child),
+    /// It is on the way there.
+    Starting(Child, StatusPipe),
+}
+
+/// Makes the children of one supervisor.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    options: SpawnerOptions,
+    host: Host,
+    mounts: Mounts,
+    staging: Staging,
+    /// Absent where no child can share our memory.
+    stack: Option<ChildStack>,
+    /// Children in a row that were killed at birth in their group.
+    dead_newborns: u32,
+}
+
+/// After so many the kernel is taken to kill whatever we make in a group: our own group, or one
+/// above, was once emptied by cgroup.kill.
+const DEAD_NEWBORNS_MAX: u32 = 2;
+
+impl Placement {
+    /// Into a v2 group that was made for this launch: nothing is in it, it is not frozen, and
+    /// memory.oom.group is set neither in it nor above. `directory` may be an O_PATH descriptor.
+    pub(crate) fn new(directory: OwnedFd, group: PathBuf) -> Placement {
+        let mut procs = group.into_os_string().into_vec();
+        procs.extend_from_slice(b"/cgroup.procs");
+        // The path of a directory that is there has no NUL in it.
+        Placement { directory, procs: [CString::new(procs).unwrap_or_default()] }
     }
 }
+
 impl Spawner {
+    /// Looks at what this process and this system are, and reserves what every launch needs.
     pub(crate) fn new(options: SpawnerOptions) -> io::Result<Spawner> {
-        todo!()
+        let staging = Staging::new()?;
+        let host = Host::find(options.own_process)?;
+        let share = host.can_share() && !options.always_copied;
+        let stack = if share { Some(ChildStack::new()?) } else { None };
+        Ok(Spawner { options, host, mounts: Mounts::new(), staging, stack, dead_newborns: 0 })
     }
+
+    /// Looks everything up that a launch of this task needs. A name service may be asked.
     pub(crate) fn plan(&mut self, spec: &TaskSpec) -> Result<Plan, StartError> {
-        todo!()
+        plan::make(spec, &self.host, &mut self.mounts)
     }
+
+    /// Makes the process. After an error nothing of it is left.
     pub(crate) fn spawn(
         &mut self,
         plan: &Plan,
         streams: Streams,
         group: Option<&Placement>,
     ) -> Result<Spawned, StartError> {
-        todo!()
+        let viable = group.is_none() || self.dead_newborns < DEAD_NEWBORNS_MAX;
+        if !(plan.may_share && viable) || self.stack.is_none() {
+            return self.spawn_copied(plan, &streams, group);
+        }
+        if let Some(child) = self.spawn_shared(plan, &streams, group)? {
+            self.dead_newborns = 0;
+            return Ok(Spawned::Running(child));
+        }
+        let spawned = self.spawn_copied(plan, &streams, group)?;
+        self.dead_newborns += u32::from(group.is_some());
+        Ok(spawned)
+    }
+
+    /// `None`: it was killed before it could do anything.
+    fn spawn_shared(
+        &self,
+        plan: &Plan,
+        streams: &Streams,
+        group: Option<&Placement>,
+    ) -> Result<Option<Child>, StartError> {
+        let staged = self.staging.stage(streams)?;
+        let top = self.staging.top();
+        let shares_table = top <= STAGING_FD_MAX;
+        let launch = Launch {
+            streams: staged.streams,
+            shared_up_to: shares_table.then_some(top),
+            ..self.launch(plan)
+        };
+        let directory = group.map(|group| &group.directory);
+        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK;
+        if shares_table {
+            flags |= libc::CLONE_FILES;
+        }
+        let memory =
+            (plan.user.is_some() && !self.options.own_process).then(SharedMemory::with_child);
+        let child = self.clone3(flags as u64, directory, &launch)?;
+        drop((memory, staged));
+        match launch.report.progress.load(Ordering::Acquire) {
+            EXECUTING => return Ok(Some(child)),
+            FAILED => {}
+            _ => {
+                child.reap();
+                return Ok(None);
+            }
+        }
+        child.reap();
+        let index = launch.report.index.load(Ordering::Relaxed) as usize;
+        let errno = launch.report.errno.load(Ordering::Relaxed);
+        match Place::of(launch.report.place.load(Ordering::Relaxed)) {
+            Some(place) => Err(explain::failure(&plan.program, place, index, errno)),
+            None => Err(explain::died()),
+        }
+    }
+
+    fn spawn_copied(
+        &self,
+        plan: &Plan,
+        streams: &Streams,
+        group: Option<&Placement>,
+    ) -> Result<Spawned, StartError> {
+        let (pipe, end) = StatusPipe::new(Arc::clone(&plan.program))?;
+        let staged = self.staging.stage(streams)?;
+        let launch = Launch {
+            streams: staged.streams,
+            // By birth would do in a fresh group, but not where newborns are killed.
+            joins: group.map_or(&[], |group| &group.procs[..]),
+            status: Some(end.as_raw_fd()),
+            ..self.launch(plan)
+        };
+        let child = if self.host.clone3 && self.host.close_range {
+            self.clone3(0, None, &launch)?
+        } else {
+            fork(&launch)?
+        };
+        Ok(Spawned::Starting(child, pipe))
+    }
+
+    fn launch<'a>(&self, plan: &'a Plan) -> Launch<'a> {
+        // With clone3 the kernel resets handlers, and leaves what is ignored.
+        let reset_signals = match self.host.clone3 && self.host.close_range {
+            true => plan.program.ignored_signals,
+            false => u64::MAX,
+        };
+        Launch {
+            program: &plan.program,
+            joins: &[],
+            streams: [0; 3],
+            shared_up_to: None,
+            status: None,
+            close_range: self.host.close_range,
+            reset_signals,
+            parent: std::process::id() as i32,
+            report: Report::default(),
+        }
+    }
+
+    /// With CLONE_VM among the flags the child runs on its own stack, else on a copy of ours.
+    fn clone3(
+        &self,
+        flags: u64,
+        group: Option<&OwnedFd>,
+        launch: &Launch<'_>,
+    ) -> Result<Child, StartError> {
+        let mut pidfd = -1;
+        let mut arguments = CloneArgs {
+            flags: flags | libc::CLONE_PIDFD as u64 | raw::CLONE_CLEAR_SIGHAND,
+            pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+            exit_signal: libc::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        if let Some(group) = group {
+            arguments.flags |= raw::CLONE_INTO_CGROUP;
+            arguments.cgroup = group.as_raw_fd() as u64;
+        }
+        if let Some(stack) = &self.stack
+            && flags & libc::CLONE_VM as u64 != 0
+        {
+            (arguments.stack, arguments.stack_size) = stack.range();
+        }
+        let made = with_signals_blocked("clone3", || {
+            // SAFETY: the child runs `child::run` on a whole `Launch`, which outlives its use: with
+            // CLONE_VM there is CLONE_VFORK, and the stack is used by one child at a time, since
+            // we wait for it here. Without CLONE_VM everything is the child's own copy.
+            unsafe { raw::clone3(&arguments, child::run, std::ptr::from_ref(launch).cast()) }
+        });
+        Child::new(made.map_err(|errno| explain::clone_failure(errno, group.is_some()))?, pidfd)
     }
 }
-pub(crate) struct Streams {
-    pub stdin: Option<RawFd>,
-    pub stdout: Option<RawFd>,
-    pub stderr: Option<RawFd>,
+
+/// The copied way on kernels before 5.9.
+fn fork(launch: &Launch<'_>) -> Result<Child, StartError> {
+    let mut pidfd = -1;
+    let made = with_signals_blocked("clone", || {
+        // SAFETY: the child runs `child::run` on a whole `Launch`, its own copy.
+        unsafe { raw::fork(&mut pidfd, child::run, std::ptr::from_ref(launch).cast()) }
+    });
+    Child::new(made.map_err(|errno| explain::clone_failure(errno, false))?, pidfd)
 }
-pub(crate) struct Placement;
-impl Placement {
-    pub(crate) fn new(directory: OwnedFd, path: PathBuf) -> Placement {
-        todo!()
+
+/// No handler of ours may run in the child, where it would act on our memory.
+fn with_signals_blocked(
+    name: &'static str,
+    clone: impl FnOnce() -> raw::Answer,
+) -> Result<usize, Errno> {
+    let (all, mut before) = (u64::MAX, 0_u64);
+    let (all, found) =
+        (std::ptr::from_ref(&all) as usize, std::ptr::from_mut(&mut before) as usize);
+    faults::check("rt_sigprocmask")?;
+    call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, all, found, 8])
+        .map_err(Errno::from_raw)?;
+    let made = match faults::check(name) {
+        Ok(()) => clone().map_err(Errno::from_raw),
+        Err(errno) => Err(errno),
+    };
+    let back = std::ptr::from_ref(&before) as usize;
+    // Cannot fail: it is what the kernel gave us.
+    let _ = call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, back, 0, 8]);
+    made
+}
+
+impl Child {
+    fn new(pid: usize, pidfd: i32) -> Result<Child, StartError> {
+        // SAFETY: the kernel has just made this descriptor for us.
+        let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+        match Pid::new(pid as i32) {
+            Some(pid) => Ok(Child { pid, pidfd }),
+            // No kernel does this.
+            None => Err(start_error(Stage::Clone, Errno::ESRCH, "make the process")),
+        }
+    }
+
+    /// Waits for the end of a child that has failed or was killed, and reaps it.
+    pub(crate) fn reap(self) {
+        let (kind, id) = match &self.pidfd {
+            Some(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd() as u32),
+            None => (libc::P_PID, self.pid.number() as u32),
+        };
+        loop {
+            // SAFETY: a null siginfo is allowed.
+            let result = unsafe { libc::waitid(kind, id, std::ptr::null_mut(), libc::WEXITED) };
+            // Anything but an interruption means that somebody else has reaped it.
+            if result == 0 || Errno::last() != Errno::EINTR {
+                return;
+            }
+        }
     }
 }
-pub(crate) struct Child {
-    pub pid: Pid,
-    pub pidfd: Option<OwnedFd>,
-}
-pub(crate) enum Spawned {
-    Running(Child),
-    Starting(Child, StatusPipe),
-}
-#[derive(Debug)]
-pub(crate) struct StatusPipe;
-impl AsFd for StatusPipe {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        todo!()
-    }
-}
-impl StatusPipe {
-    pub(crate) fn outcome(&mut self) -> Option<Result<(), StartError>> {
-        todo!()
-    }
-}
+
+#[cfg(test)]
+mod tests;

@@ -28,4 +28,7 @@ pub use sink::{FileSink, Numbering, Sink, StreamKind};
 pub use spec::{Leftover, RestartMode, RestartPolicy, Setting, TaskSpec};
 pub use status::{Containment, Exit, ExitStatus, StateName, Status};
 pub use time::{Mono, Now, Wall};
+#[cfg(test)]
+pub(crate) use validate::RLIMIT_NAMES;
+pub(crate) use validate::parse_rlimit;
 pub use validate::valid_task_name;

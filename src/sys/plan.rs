@@ -1,0 +1,258 @@
+//! From a task to what its child does. Everything is looked up and laid out here: the last
+//! allocation of a launch.
+
+use super::environment;
+use super::executable::{self, Candidates};
+use super::explain;
+use super::failure::start_error;
+use super::host::{self, Host, TIMER_SLACK_DEFAULT};
+use super::mounts::Mounts;
+use super::program::{Limit, Named, Program, Step, Strings, TaskDirectory};
+use super::user::{self, User};
+use crate::vocabulary::{Resources, Setting, Stage, StartError, TaskSpec, parse_rlimit};
+use nix::errno::Errno;
+use nix::sys::resource::Resource;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The umask of a task that does not say.
+const UMASK_DEFAULT: u32 = 0o022;
+
+/// A launch, all but its streams and its group.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(super) program: Arc<Program>,
+    /// The child may share our memory until its exec.
+    pub(super) may_share: bool,
+    pub(super) user: Option<(u32, u32)>,
+}
+
+impl Plan {
+    /// Uid and gid that what is made for the task has to belong to; `None`: our own.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+}
+
+/// Lays out the launch of a task that has passed `TaskSpec::validate`.
+pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<Plan, StartError> {
+    if spec.isolation.as_ref().is_some_and(|isolation| !isolation.is_empty()) {
+        // Nothing that is asked for is left out silently.
+        return Err(start_error(Stage::Namespace, Errno::ENOSYS, "isolate the task"));
+    }
+    let environment = environment::of_task(spec, std::env::vars_os());
+    let candidates = executable::candidates(spec, &environment, own_path());
+    if candidates.paths.is_empty() {
+        return Err(explain::nowhere(&spec.command, &candidates.searched));
+    }
+    let user = change_of_user(spec, host)?;
+    let may_share = !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
+        && mounts.are_local(paths(spec, &candidates));
+    let program = Program {
+        steps: steps(spec, host, &candidates, user.as_ref())?,
+        candidates: strings("command", candidates.paths.iter().map(|p| p.as_os_str().as_bytes()))?,
+        arguments: Strings::new(strings(
+            "args",
+            // The first one becomes the path that was found.
+            std::iter::once(&spec.command).chain(&spec.args).map(String::as_bytes),
+        )?),
+        environment: Strings::new(strings("env", environment.iter().map(Vec::as_slice))?),
+        ignored_signals: host::ignored_signals(),
+        named: Named {
+            command: spec.command.clone(),
+            searched: candidates.searched,
+            user: spec.user.clone().unwrap_or_else(|| format!("with uid {}", host.uid)),
+            memory_is_limited: is_memory_limited(spec),
+        },
+    };
+    let user = user.map(|user| (user.uid, user.gid));
+    Ok(Plan { program: Arc::new(program), may_share, user })
+}
+
+fn own_path() -> Option<OsString> {
+    std::env::var_os("PATH")
+}
+
+/// What the child resolves before its exec.
+fn paths<'a>(spec: &'a TaskSpec, found: &'a Candidates) -> impl Iterator<Item = &'a Path> {
+    let directories = [Some(spec.work_dir()), spec.task_dir.as_deref()];
+    let directories = directories.into_iter().flatten().map(Path::new);
+    directories.chain(found.paths.iter().map(|path| path.as_path()))
+}
+
+/// `None`: the child stays what we are.
+fn change_of_user(spec: &TaskSpec, host: &Host) -> Result<Option<User>, StartError> {
+    let Some(wanted) = &spec.user else { return Ok(None) };
+    let user = user::SYSTEM.resolve(wanted)?;
+    if host.can_change_user {
+        return Ok(Some(user));
+    }
+    if (user.uid, user.gid) == (host.uid, host.gid) {
+        return Ok(None);
+    }
+    let tried = format!(
+        "change to user {wanted:?} (uid {}, gid {}) from uid {} without CAP_SETUID and CAP_SETGID; \
+         run the supervisor as root",
+        user.uid, user.gid, host.uid
+    );
+    Err(start_error(Stage::User, Errno::EPERM, tried))
+}
+
+fn strings<'a>(
+    field: &str,
+    texts: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<CString>, StartError> {
+    texts.map(|text| string(field, text)).collect()
+}
+
+fn string(field: &str, text: &[u8]) -> Result<CString, StartError> {
+    CString::new(text).map_err(|_| {
+        start_error(Stage::Exec, Errno::EINVAL, format!("pass {field}, which has a NUL byte in it"))
+    })
+}
+
+/// In the order in which the child does them. See the variants for the reasons of that order.
+fn steps(
+    spec: &TaskSpec,
+    host: &Host,
+    candidates: &Candidates,
+    user: Option<&User>,
+) -> Result<Vec<Step>, StartError> {
+    let mut steps = Vec::with_capacity(16);
+    if spec.foreground {
+        steps.extend([Step::NewGroup, Step::Descriptors, Step::Foreground]);
+    } else {
+        steps.extend([Step::NewSession, Step::Descriptors]);
+    }
+    match spec.umask {
+        Setting::Default => steps.push(Step::Umask(UMASK_DEFAULT)),
+        Setting::Inherit => {}
+        Setting::To(mask) => steps.push(Step::Umask(mask)),
+    }
+    // A task on the caller's own stream stands in for the caller: it keeps what that has set up.
+    if !spec.foreground && !spec.inherit_stdin {
+        inherited(host, &mut steps);
+    }
+    if let Some(nice) = to_set(spec.nice, host.nice) {
+        steps.push(Step::Nice(nice));
+    }
+    if let Some(score) = to_set(spec.oom_score_adj, host.oom_score_adj) {
+        steps.push(Step::OomScore(score.to_string().into_bytes().into()));
+    }
+    if let Some(task_dir) = &spec.task_dir {
+        let commands = executable::in_task_directory(task_dir, candidates);
+        steps.push(Step::TaskDirectory(TaskDirectory {
+            path: string("task_dir", task_dir.as_bytes())?,
+            commands: strings("command", commands.map(|path| path.as_os_str().as_bytes()))?,
+            user: user.map_or(host.uid, |user| user.uid),
+            own_user: host.uid,
+        }));
+    }
+    steps.push(Step::WorkDirectory(string("work_dir", spec.work_dir().as_bytes())?));
+    // After everything that opens a file: there may be no descriptor left then.
+    steps.extend(limits(spec, host)?.into_iter().map(Step::Limit));
+    if let Some(user) = user {
+        steps.extend([Step::Groups(user.groups.clone().into()), Step::Group(user.gid)]);
+    }
+    steps.push(Step::Signals);
+    steps.extend(user.map(|user| Step::User(user.uid)));
+    if spec.die_with_supervisor {
+        steps.push(Step::DieWithParent);
+    }
+    Ok(steps)
+}
+
+/// What a task must not have from us by accident.
+fn inherited(host: &Host, steps: &mut Vec<Step>) {
+    let unusual = &host.unusual;
+    steps.extend(unusual.scheduler.then_some(Step::Scheduler));
+    steps.extend(unusual.affinity.clone().map(Step::Affinity));
+    steps.extend(unusual.timer_slack.then_some(Step::TimerSlack(TIMER_SLACK_DEFAULT)));
+    steps.extend(unusual.memory_policy.then_some(Step::MemoryPolicy));
+    steps.push(Step::Keyring);
+    steps.extend(unusual.securebits.then_some(Step::Securebits));
+    steps.extend(unusual.ambient.then_some(Step::Ambient));
+}
+
+/// The value to set, where it is not ours already. Without a wish a task does not share our
+/// privilege over others, a value below 0; to lower one that is above needs rights that we may not
+/// have.
+fn to_set(wanted: Setting<i32>, own: i32) -> Option<i32> {
+    match wanted {
+        Setting::Default => (own < 0).then_some(0),
+        Setting::Inherit => None,
+        Setting::To(value) => (value != own).then_some(value),
+    }
+}
+
+fn limits(spec: &TaskSpec, host: &Host) -> Result<Vec<Limit>, StartError> {
+    let mut limits = Vec::new();
+    if let Some((soft, hard)) = host.nofile_before
+        && !spec.rlimits.contains_key("nofile")
+    {
+        let resource = Resource::RLIMIT_NOFILE as u32;
+        limits.push(Limit { resource, name: "nofile".into(), soft, hard });
+    }
+    for (name, value) in &spec.rlimits {
+        let refused = |reason: String| {
+            let tried = format!("set rlimits.{name} to {value:?}, which {reason}");
+            start_error(Stage::Limits, Errno::EINVAL, tried)
+        };
+        let (soft, hard) = parse_rlimit(value).map_err(refused)?;
+        let resource = resource(name).ok_or_else(|| refused("is no limit".into()))?;
+        limits.push(Limit { resource, name: name.clone(), soft, hard });
+    }
+    Ok(limits)
+}
+
+fn resource(name: &str) -> Option<u32> {
+    let resource = match name {
+        "as" => Resource::RLIMIT_AS,
+        "core" => Resource::RLIMIT_CORE,
+        "cpu" => Resource::RLIMIT_CPU,
+        "data" => Resource::RLIMIT_DATA,
+        "fsize" => Resource::RLIMIT_FSIZE,
+        "locks" => Resource::RLIMIT_LOCKS,
+        "memlock" => Resource::RLIMIT_MEMLOCK,
+        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
+        "nice" => Resource::RLIMIT_NICE,
+        "nofile" => Resource::RLIMIT_NOFILE,
+        "nproc" => Resource::RLIMIT_NPROC,
+        "rss" => Resource::RLIMIT_RSS,
+        "rtprio" => Resource::RLIMIT_RTPRIO,
+        "rttime" => Resource::RLIMIT_RTTIME,
+        "sigpending" => Resource::RLIMIT_SIGPENDING,
+        "stack" => Resource::RLIMIT_STACK,
+        _ => return None,
+    };
+    Some(resource as u32)
+}
+
+fn is_memory_limited(spec: &TaskSpec) -> bool {
+    let by_group = |resources: &Resources| matches!(resources.memory_max, Some(Some(_)));
+    spec.resources.as_deref().is_some_and(by_group)
+        || ["as", "data", "stack"].iter().any(|name| spec.rlimits.contains_key(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_privilege_of_the_supervisor_is_not_passed_on() {
+        assert_eq!(to_set(Setting::Default, -900), Some(0));
+        assert_eq!(to_set(Setting::Default, 200), None);
+        assert_eq!(to_set(Setting::Inherit, -900), None);
+        assert_eq!(to_set(Setting::To(5), 5), None);
+        assert_eq!(to_set(Setting::To(-5), 5), Some(-5));
+    }
+
+    #[test]
+    fn every_limit_of_the_vocabulary_is_known() {
+        for name in crate::vocabulary::RLIMIT_NAMES {
+            assert!(resource(name).is_some(), "{name}");
+        }
+    }
+}

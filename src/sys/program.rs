@@ -1,0 +1,132 @@
+//! What a child does between clone and exec, as data: everything is laid out before the clone, the
+//! child only walks over it.
+
+use nix::libc::c_char;
+use std::ffi::CString;
+use std::sync::atomic::AtomicPtr;
+
+/// One thing that the child does. Those of a program are done in order; the first that fails is
+/// reported by its place.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// setsid(2).
+    NewSession,
+    /// A process group of its own in the supervisor's session.
+    NewGroup,
+    /// The three streams come to 0, 1 and 2, every other descriptor is closed.
+    Descriptors,
+    /// Its process group becomes the foreground group of the terminal on descriptor 0.
+    Foreground,
+    /// umask(2).
+    Umask(u32),
+    /// SCHED_OTHER.
+    Scheduler,
+    /// setpriority(2).
+    Nice(i32),
+    /// The text that goes into /proc/self/oom_score_adj.
+    OomScore(Box<[u8]>),
+    /// The mask of sched_setaffinity(2).
+    Affinity(Box<[u8]>),
+    /// Nanoseconds.
+    TimerSlack(usize),
+    /// set_mempolicy(2) with MPOL_DEFAULT.
+    MemoryPolicy,
+    /// A session keyring of its own (keyctl(2)): the supervisor's keys are not the task's.
+    Keyring,
+    /// The task directory is there, and the command in it is executable.
+    TaskDirectory(TaskDirectory),
+    /// chdir(2), as the supervisor: runc and Nomad's executor do it so, and the change of user has
+    /// to be the last call before the exec.
+    WorkDirectory(CString),
+    /// prctl(2) with PR_SET_SECUREBITS 0, where the kernel lets us.
+    Securebits,
+    /// The ambient set of capabilities becomes empty.
+    Ambient,
+    /// prlimit(2).
+    Limit(Limit),
+    /// setgroups(2).
+    Groups(Box<[u32]>),
+    /// setresgid(2).
+    Group(u32),
+    /// Every signal at its default action and unblocked.
+    Signals,
+    /// setresuid(2). From here on the task's user may stop the child, and the supervisor with it
+    /// where that waits in vfork: nothing that takes time may follow.
+    User(u32),
+    /// SIGKILL when the supervisor dies; a change of user would clear it.
+    DieWithParent,
+}
+
+/// A resource limit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Limit {
+    /// RLIMIT_*.
+    pub(super) resource: u32,
+    /// As the task names it.
+    pub(super) name: String,
+    pub(super) soft: u64,
+    pub(super) hard: u64,
+}
+
+/// Where a command is made executable.
+#[derive(Debug)]
+pub(super) struct TaskDirectory {
+    pub(super) path: CString,
+    /// Where in it the command may be, in the order of the search.
+    pub(super) commands: Vec<CString>,
+    /// The task's user.
+    pub(super) user: u32,
+    /// The supervisor's user.
+    pub(super) own_user: u32,
+}
+
+/// Strings as execve(2) takes them: pointers with a null at the end, and what they point to.
+#[derive(Debug)]
+pub(super) struct Strings {
+    #[expect(dead_code, reason = "what the pointers point to")]
+    owned: Vec<CString>,
+    /// The first one of the arguments is set by the child, to the path that it tries.
+    pointers: Vec<AtomicPtr<c_char>>,
+}
+
+impl Strings {
+    pub(super) fn new(owned: Vec<CString>) -> Strings {
+        let pointers = owned
+            .iter()
+            .map(|text| AtomicPtr::new(text.as_ptr().cast_mut()))
+            .chain(std::iter::once(AtomicPtr::new(std::ptr::null_mut())))
+            .collect();
+        Strings { owned, pointers }
+    }
+
+    pub(super) fn pointers(&self) -> &[AtomicPtr<c_char>] {
+        &self.pointers
+    }
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) steps: Vec<Step>,
+    /// Paths that are tried in turn. Never empty.
+    pub(super) candidates: Vec<CString>,
+    pub(super) arguments: Strings,
+    pub(super) environment: Strings,
+    /// Bit n-1: signal n was found ignored.
+    pub(super) ignored_signals: u64,
+    /// For the texts of errors.
+    pub(super) named: Named,
+}
+
+/// What the texts of errors name.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// As the task has it.
+    pub(super) command: String,
+    /// Where it was looked for, as in `not in PATH=/bin of the task's env`.
+    pub(super) searched: String,
+    /// As the task has it, or the supervisor's uid.
+    pub(super) user: String,
+    /// The task has a memory limit, or a small stack.
+    pub(super) memory_is_limited: bool,
+}

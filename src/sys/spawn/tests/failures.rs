@@ -1,0 +1,165 @@
+//! A launch that fails leaves nothing behind, whatever call it fails at.
+
+use super::*;
+use crate::sys::faults;
+use crate::vocabulary::Setting;
+
+/// Open descriptors of this process, by name.
+fn descriptors() -> Vec<String> {
+    let mut open: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|path| {
+            let target = std::fs::read_link(&path).ok()?;
+            Some(format!("{} -> {}", path.display(), target.display()))
+        })
+        // That of the listing itself.
+        .filter(|line| !line.ends_with("/fd"))
+        .collect();
+    open.sort();
+    open
+}
+
+fn assert_no_child(case: &str) {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a null siginfo is allowed.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), flags) };
+    assert_eq!(Errno::result(result), Err(Errno::ECHILD), "{case}");
+}
+
+/// Plans and spawns, and waits for the exec.
+fn launch(spawner: &mut Spawner, spec: &TaskSpec, stream: i32) -> Result<Child, StartError> {
+    let plan = spawner.plan(spec)?;
+    let streams = Streams { stdin: Some(stream), stdout: Some(stream), stderr: None };
+    settle(spawner.spawn(&plan, streams, None)?)
+}
+
+/// Which stage a failure of each call belongs to; `None`: the launch goes on without it.
+fn stage_of(call: &str) -> Option<Stage> {
+    Some(match call {
+        "open user database" | "getpwnam_r" => Stage::User,
+        "poll mountinfo" | "read mountinfo" => return None,
+        "dup3" => Stage::Output,
+        "pipe2" | "rt_sigprocmask" | "clone3" | "clone" | "read status pipe" => Stage::Clone,
+        _ => panic!("{call} is new here"),
+    })
+}
+
+#[test]
+fn every_call_of_a_launch_may_fail() {
+    alone("failures::every_call_of_a_launch_may_fail", || {
+        let stream = std::fs::File::open("/dev/zero").unwrap();
+        for way in WAYS {
+            let mut spawner = way.spawner();
+            let own = format!("{}:{}", spawner.host.uid, spawner.host.gid);
+            let spec = TaskSpec { user: Some(own), ..sh("exit 0") };
+            let open = descriptors();
+            let mut failed = Vec::new();
+            for nth in 1.. {
+                let injected = faults::fail_nth(nth, Errno::ENOMEM);
+                let result = launch(&mut spawner, &spec, stream.as_raw_fd());
+                let hit = injected.hit();
+                drop(injected);
+                let Some(hit) = hit else {
+                    assert_eq!(wait(&result.unwrap()), ExitStatus::Exited(0));
+                    break;
+                };
+                match (result, stage_of(hit)) {
+                    (Ok(child), None) => assert_eq!(wait(&child), ExitStatus::Exited(0)),
+                    (Err(error), Some(stage)) => {
+                        let found = (error.stage, error.errno_name.as_str(), error.retry);
+                        assert_eq!(found, (stage, "ENOMEM", true), "{way:?} {hit}: {error}");
+                    }
+                    (result, expected) => panic!("{way:?} {hit}: {result:?}, not {expected:?}"),
+                }
+                failed.push(hit);
+                assert_no_child(hit);
+                assert_eq!(descriptors(), open, "{way:?} {hit}");
+            }
+            let last = if way == Way::Shared { "clone3" } else { "read status pipe" };
+            assert!(failed.contains(&"dup3") && failed.contains(&last), "{way:?}: {failed:?}");
+        }
+    });
+}
+
+#[test]
+fn a_new_spawner_may_fail_at_every_call() {
+    alone("failures::a_new_spawner_may_fail_at_every_call", || {
+        let open = descriptors();
+        for nth in 1.. {
+            let injected = faults::fail_nth(nth, Errno::EMFILE);
+            let options = SpawnerOptions { own_process: true, always_copied: false };
+            let result = Spawner::new(options);
+            match injected.hit() {
+                None => {
+                    result.unwrap();
+                    assert!(nth > 6);
+                    break;
+                }
+                Some("read mountinfo") => drop(result.unwrap()),
+                Some(hit) => {
+                    let error = result.map(drop).unwrap_err();
+                    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{hit}");
+                }
+            }
+            assert_eq!(descriptors(), open);
+        }
+    });
+}
+
+#[test]
+fn a_failure_in_the_child_leaves_nothing() {
+    alone("failures::a_failure_in_the_child_leaves_nothing", || {
+        for way in WAYS {
+            let mut spawner = way.spawner();
+            let open = descriptors();
+            let mut too_high = sh("true");
+            too_high.rlimits.insert("nofile".into(), "unlimited".into());
+            let mut unschedulable = sh("true");
+            unschedulable.oom_score_adj = Setting::To(5000);
+            for (spec, stage, errno, begin) in [
+                (task("/no/such", &[]), Stage::Lookup, "ENOENT", "find command \"/no/such\""),
+                (task("/etc", &[]), Stage::Exec, "EACCES", "execute \"/etc\""),
+                (too_high, Stage::Limits, "EPERM", "set rlimits.nofile to unlimited:unlimited"),
+                (unschedulable, Stage::Limits, "EINVAL", "set oom_score_adj to 5000"),
+            ] {
+                let error = launch(&mut spawner, &spec, 0).unwrap_err();
+                assert_eq!(error.stage, stage, "{way:?}: {error}");
+                assert_eq!(error.errno_name, errno, "{way:?}: {error}");
+                assert!(error.message.starts_with(begin), "{way:?}: {error}");
+                assert_no_child(begin);
+                assert_eq!(descriptors(), open, "{way:?}: {error}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_is_not_open_is_named() {
+    for way in WAYS {
+        let mut spawner = way.spawner();
+        let plan = spawner.plan(&sh("true")).unwrap();
+        let streams = Streams { stdout: Some(i32::MAX), ..Streams::default() };
+        let error = spawner.spawn(&plan, streams, None).unwrap_err();
+        assert_eq!(error.message, "hand its stdout to the task: Bad file number", "{way:?}");
+        assert_eq!(error.stage, Stage::Output);
+    }
+}
+
+#[test]
+fn the_low_descriptors_are_cleared() {
+    alone("failures::the_low_descriptors_are_cleared", || {
+        use std::os::fd::IntoRawFd;
+        let kept = std::fs::File::open("/dev/zero").unwrap().into_raw_fd();
+        assert!((3..=64).contains(&kept));
+        call(libc::SYS_close, [0]).unwrap();
+        let moved = crate::sys::low_descriptors::clear_low_descriptors().unwrap();
+        assert_eq!(std::fs::read_link("/proc/self/fd/0").unwrap(), PathBuf::from("/dev/null"));
+        let to = moved.iter().find(|&&(from, _)| from == kept).unwrap().1;
+        let target = std::fs::read_link(format!("/proc/self/fd/{to}")).unwrap();
+        assert_eq!(target, PathBuf::from("/dev/zero"));
+        assert!(to > 64);
+        let spawner = Way::Shared.spawner();
+        assert!(spawner.staging.top() < 10, "{}", spawner.staging.top());
+    });
+}

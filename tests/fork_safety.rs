@@ -1,0 +1,109 @@
+//! The child between clone and exec must not allocate: it may share the memory of the supervisor,
+//! or be a copy of a process one of whose threads held the lock of the allocator.
+//!
+//! The allocator of this test ends whatever process uses it that is not the test itself.
+#![allow(unsafe_code)]
+
+use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use ostler::testing::Launcher;
+use ostler::{ExitStatus, Stage, TaskSpec};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The test; 0: the trap is not set.
+static PARENT: AtomicU32 = AtomicU32::new(0);
+/// The exit code of a child that fell into the trap.
+const TRAPPED: i32 = 99;
+
+struct Trap;
+
+fn look() {
+    let parent = PARENT.load(Ordering::Relaxed);
+    if parent != 0 && std::process::id() != parent {
+        // SAFETY: ends the process, nothing more.
+        unsafe { libc::_exit(TRAPPED) }
+    }
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Trap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        look();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        look();
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static TRAP: Trap = Trap;
+
+fn shell(script: &str) -> TaskSpec {
+    TaskSpec { args: vec!["-c".into(), script.into()], ..TaskSpec::new("/bin/sh") }
+}
+
+/// A task with every step that a child can have here.
+fn everything() -> TaskSpec {
+    let mut spec = TaskSpec {
+        task_dir: Some("/tmp".into()),
+        work_dir: Some("/".into()),
+        oom_score_adj: ostler::Setting::To(500),
+        nice: ostler::Setting::To(5),
+        env: vec!["PATH=/no/such:/usr/bin:/bin".into()],
+        ..shell("exit 7")
+    };
+    spec.command = "sh".into();
+    spec.rlimits.insert("core".into(), "0".into());
+    if nix::unistd::geteuid().is_root() {
+        spec.user = Some("54321:54321".into());
+    }
+    spec
+}
+
+/// One test, since the trap is set for the whole process: no other thread may be making children.
+#[test]
+fn a_child_never_allocates() {
+    PARENT.store(std::process::id(), Ordering::Relaxed);
+    for copied in [false, true] {
+        let mut launcher = Launcher::new(copied).unwrap();
+        let status = launcher.run(&everything()).unwrap();
+        assert_eq!(status, Some(ExitStatus::Exited(7)), "copied: {copied}");
+        // Every kind of end of the child's own.
+        for (spec, stage) in [
+            (TaskSpec::new("/no/such/command"), Stage::Lookup),
+            (TaskSpec::new("/etc"), Stage::Exec),
+            (TaskSpec::new("/etc/passwd"), Stage::Exec),
+            (TaskSpec { work_dir: Some("/no/such".into()), ..shell("exit 0") }, Stage::Directory),
+        ] {
+            let error = launcher.run(&spec).unwrap_err();
+            assert_eq!(error.stage, stage, "copied: {copied}: {error}");
+        }
+    }
+    the_trap_works();
+}
+
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn the_trap_works() {
+    extern "C" fn allocate(_: *mut c_void) -> libc::c_int {
+        drop(std::hint::black_box(Box::new(1)));
+        0
+    }
+    let mut stack = vec![0_u8; 64 << 10];
+    for flags in [0, libc::CLONE_VM | libc::CLONE_VFORK] {
+        let top = stack.as_mut_ptr_range().end.cast();
+        // SAFETY: the child has a stack of its own, and ends before this thread goes on or has
+        // a copy of everything.
+        let pid =
+            unsafe { libc::clone(allocate, top, flags | libc::SIGCHLD, std::ptr::null_mut()) };
+        let status = waitpid(Pid::from_raw(pid), None).unwrap();
+        assert_eq!(status, WaitStatus::Exited(Pid::from_raw(pid), TRAPPED), "flags {flags:#x}");
+    }
+}
