@@ -3,6 +3,7 @@
 //! Readiness becomes inputs, the engine's actions become system calls.
 
 mod options;
+mod output;
 mod token;
 
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};

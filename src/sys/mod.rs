@@ -3,3 +3,5 @@
 
 pub(crate) mod failure;
 pub(crate) mod faults;
+pub(crate) mod pipe;
+pub(crate) mod sink;
