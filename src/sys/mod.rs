@@ -17,17 +17,18 @@ pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
 pub(crate) mod file_watch;
+mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
-mod host;
 pub(crate) mod low_descriptors;
 mod mounts;
 pub(crate) mod own_process;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
 pub(crate) mod pidfd;
+pub(crate) mod pipe;
 mod plan;
 pub(crate) mod processes;
 mod program;
@@ -35,15 +36,16 @@ mod raw;
 pub(crate) mod reap;
 #[cfg(feature = "cli")]
 pub(crate) mod room;
+pub(crate) mod sink;
 pub(crate) mod spawn;
-#[cfg(feature = "cli")]
-pub(crate) mod terminal;
-#[cfg(feature = "control")]
-pub(crate) mod unix_socket;
 mod staging;
 mod status_pipe;
 mod task_directory;
+#[cfg(feature = "cli")]
+pub(crate) mod terminal;
 pub mod testing;
+#[cfg(feature = "control")]
+pub(crate) mod unix_socket;
 mod user;
 pub(crate) mod wake_pipe;
 

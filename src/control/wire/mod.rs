@@ -16,7 +16,7 @@ pub(crate) use limits::decode_resources;
 pub(crate) use status::{ExitShape, StartErrorShape, StatusShape};
 pub(crate) use task::{TaskShape, decode_task};
 
-use crate::vocabulary::{InvalidField, TaskSpec};
+use crate::vocabulary::{InvalidField, Status, TaskSpec};
 use serde_json::Value;
 
 /// A task as the protocol has it.
@@ -31,6 +31,12 @@ use serde_json::Value;
 pub fn task_to_json(spec: &TaskSpec) -> Value {
     // Strings, numbers and maps with string keys only: nothing of it can fail.
     serde_json::to_value(TaskShape::of(spec)).unwrap_or_default()
+}
+
+/// A status as the protocol has it; `id` is the printed form of its launch's id.
+pub(crate) fn status_to_json(status: &Status, id: String) -> Value {
+    // As above: nothing of it can fail.
+    serde_json::to_value(StatusShape::of(status, id, None)).unwrap_or_default()
 }
 
 /// The task that a JSON object of the protocol means, checked.
