@@ -35,8 +35,9 @@ pub const SINK_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
-/// Bytes that all streams together may move in one turn: a few milliseconds at most.
-pub const RELAY_ALL_TURN_BYTES: usize = 8 << 20;
+/// How long all streams together may move bytes in one turn, so that calls are answered meanwhile:
+/// a disk that is slow uses it up sooner than the bytes.
+pub const RELAY_TURN_TIME: Duration = Duration::from_millis(5);
 /// From this many waiting bytes on, splice is cheaper than read and write.
 pub const SPLICE_BYTES_MIN: usize = 16 << 10;
 /// A pipe that was seen full grows to this (the unprivileged pipe-max-size of the kernel).
