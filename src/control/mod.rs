@@ -20,4 +20,6 @@ mod wire;
 pub use client::{CallError, Client, Replies};
 pub use server::{Finished, Server, ServerOptions};
 pub use socket::{Socket, passed_descriptors};
+#[cfg(feature = "cli")]
+pub(crate) use wire::status_to_json;
 pub use wire::{task_from_json, task_to_json};

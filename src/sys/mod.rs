@@ -17,11 +17,13 @@ pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
 pub(crate) mod file_watch;
+#[cfg(feature = "cli")]
+pub(crate) mod group;
+mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
-mod host;
 pub(crate) mod low_descriptors;
 mod mounts;
 pub(crate) mod own_process;
@@ -36,14 +38,14 @@ pub(crate) mod reap;
 #[cfg(feature = "cli")]
 pub(crate) mod room;
 pub(crate) mod spawn;
-#[cfg(feature = "cli")]
-pub(crate) mod terminal;
-#[cfg(feature = "control")]
-pub(crate) mod unix_socket;
 mod staging;
 mod status_pipe;
 mod task_directory;
+#[cfg(feature = "cli")]
+pub(crate) mod terminal;
 pub mod testing;
+#[cfg(feature = "control")]
+pub(crate) mod unix_socket;
 mod user;
 pub(crate) mod wake_pipe;
 

@@ -16,6 +16,8 @@ pub(crate) use limits::decode_resources;
 pub(crate) use status::{ExitShape, StartErrorShape, StatusShape};
 pub(crate) use task::{TaskShape, decode_task};
 
+#[cfg(feature = "cli")]
+use crate::vocabulary::Status;
 use crate::vocabulary::{InvalidField, TaskSpec};
 use serde_json::Value;
 
@@ -57,4 +59,12 @@ pub fn task_from_json(task: Value) -> Result<TaskSpec, InvalidField> {
             InvalidField { field: "kill_signal".to_owned(), reason: signal.to_string() }
         }
     })
+}
+
+/// A status as the protocol has it: `id` is the printed form of the launch's id, `cgroup` the path
+/// of the run's group.
+#[cfg(feature = "cli")]
+pub(crate) fn status_to_json(status: &Status, id: String, cgroup: Option<String>) -> String {
+    // Strings, numbers and maps with string keys only: nothing of it can fail.
+    serde_json::to_string(&StatusShape::of(status, id, cgroup)).unwrap_or_default()
 }
