@@ -30,6 +30,7 @@ pub(crate) mod own_process;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
 pub(crate) mod pidfd;
+pub(crate) mod pipe;
 mod plan;
 pub(crate) mod processes;
 mod program;
@@ -37,6 +38,7 @@ mod raw;
 pub(crate) mod reap;
 #[cfg(feature = "cli")]
 pub(crate) mod room;
+pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;
 mod status_pipe;

@@ -22,6 +22,10 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 pub const LINGER: Duration = Duration::from_secs(5 * 60);
 /// How often a lingering FIFO is looked at: nothing tells when a reader has taken the last byte.
 pub const LINGER_LOOK: Duration = Duration::from_secs(5);
+/// The first look, doubled up to [`LINGER_LOOK`]: a reader that is at work is soon done.
+pub const LINGER_LOOK_FIRST: Duration = Duration::from_millis(10);
+/// Lines about one sink come at most this often: a task must not be able to fill our log.
+pub const SINK_LOG_EVERY: Duration = Duration::from_secs(10);
 /// Retry of a sink that fails (disk full): first delay, doubled up to the second.
 pub const SINK_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`SINK_RETRY_FIRST`].
@@ -31,10 +35,16 @@ pub const SINK_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
+/// Bytes that all streams together may move in one turn: a few milliseconds at most.
+pub const RELAY_ALL_TURN_BYTES: usize = 8 << 20;
 /// From this many waiting bytes on, splice is cheaper than read and write.
 pub const SPLICE_BYTES_MIN: usize = 16 << 10;
 /// A pipe that was seen full grows to this (the unprivileged pipe-max-size of the kernel).
 pub const PIPE_BYTES_MAX: usize = 1 << 20;
+/// What a pipe holds before it is grown (16 pages, the default of the kernel).
+pub const PIPE_BYTES_DEFAULT: usize = 64 << 10;
+/// A grown pipe that carried no bulk for this long is shrunk again.
+pub const PIPE_IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Grown pipes in all: past pipe-user-pages-soft the kernel gives new pipes of one page only.
 pub const GROWN_PIPES_MAX: usize = 32;
 /// A write to a regular file that takes longer is logged with its path.

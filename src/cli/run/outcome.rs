@@ -65,7 +65,7 @@ pub(super) fn tell_restart(status: &Status) {
 /// Writes the status as one line of JSON.
 pub(super) fn report(mut file: File, status: &Status, supervisor: &Supervisor) {
     let id = supervisor.launch_id(&status.identity);
-    let line = format!("{}\n", status_to_json(status, id, None));
+    let line = format!("{}\n", status_to_json(status, id));
     if let Err(error) = file.write_all(line.as_bytes()) {
         complain("run", format_args!("cannot write the status: {error}"));
     }

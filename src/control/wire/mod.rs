@@ -16,9 +16,7 @@ pub(crate) use limits::decode_resources;
 pub(crate) use status::{ExitShape, StartErrorShape, StatusShape};
 pub(crate) use task::{TaskShape, decode_task};
 
-#[cfg(feature = "cli")]
-use crate::vocabulary::Status;
-use crate::vocabulary::{InvalidField, TaskSpec};
+use crate::vocabulary::{InvalidField, Status, TaskSpec};
 use serde_json::Value;
 
 /// A task as the protocol has it.
@@ -33,6 +31,12 @@ use serde_json::Value;
 pub fn task_to_json(spec: &TaskSpec) -> Value {
     // Strings, numbers and maps with string keys only: nothing of it can fail.
     serde_json::to_value(TaskShape::of(spec)).unwrap_or_default()
+}
+
+/// A status as the protocol has it; `id` is the printed form of its launch's id.
+pub(crate) fn status_to_json(status: &Status, id: String) -> String {
+    // As above: nothing of it can fail. A string, so that the fields keep their order.
+    serde_json::to_string(&StatusShape::of(status, id, None)).unwrap_or_default()
 }
 
 /// The task that a JSON object of the protocol means, checked.
@@ -59,12 +63,4 @@ pub fn task_from_json(task: Value) -> Result<TaskSpec, InvalidField> {
             InvalidField { field: "kill_signal".to_owned(), reason: signal.to_string() }
         }
     })
-}
-
-/// A status as the protocol has it: `id` is the printed form of the launch's id, `cgroup` the path
-/// of the run's group.
-#[cfg(feature = "cli")]
-pub(crate) fn status_to_json(status: &Status, id: String, cgroup: Option<String>) -> String {
-    // Strings, numbers and maps with string keys only: nothing of it can fail.
-    serde_json::to_string(&StatusShape::of(status, id, cgroup)).unwrap_or_default()
 }

@@ -1,65 +1,257 @@
-//! stub
-#![allow(missing_docs, unused, clippy::todo)]
-use super::token::Key;
+//! Output of tasks: opens the sinks, gives each run its ends, and carries what has to be carried.
+//!
+//! What a task can hold itself costs nothing here. Relayed bytes go from the pipe of a run through
+//! one shared buffer, or straight from pipe to pipe, to the sink. Nothing relayed is dropped: a
+//! sink without room holds up its own task alone, a sink that fails is tried again.
+
+mod budget;
+mod cut;
+mod open;
+mod rotation;
+mod settle;
+mod source;
+mod stream;
+mod streams;
+mod target;
+#[cfg(test)]
+mod tests;
+mod turn;
+
 use crate::engine::Input;
-use crate::vocabulary::*;
+use crate::reactor::token::Key;
+use crate::sys::pipe::Ids;
+use crate::vocabulary::{Deadlines, Mono, Sink, StreamKind, TaskId, TaskSpec};
+use budget::{PipeBudget, Ready};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::rc::Rc;
-#[derive(Debug)]
-pub(crate) struct Relay;
+use std::sync::Arc;
+use streams::Streams;
+
+/// What holds for the sinks of every task.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RelayOptions {
-    pub state_dir: Option<PathBuf>,
-    pub refuse_inherit: bool,
+    /// Where FIFOs of relayed streams are made, so that they outlive us; else plain pipes.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Our own standard output carries the protocol.
+    pub(crate) refuse_inherit: bool,
 }
+
+/// What a child gets as descriptors 1 and 2.
+#[derive(Clone, Debug)]
 pub(crate) struct ChildEnds {
-    pub stdout: ChildEnd,
-    pub stderr: ChildEnd,
+    /// Descriptor 1.
+    pub(crate) stdout: ChildEnd,
+    /// Descriptor 2.
+    pub(crate) stderr: ChildEnd,
 }
+
+/// One of them.
+#[derive(Clone, Debug)]
 pub(crate) enum ChildEnd {
+    /// /dev/null.
+    Null,
+    /// Our own descriptor of the same number.
+    Inherit,
+    /// This one; the same for both where both streams have the same sink.
+    Fd(Arc<OwnedFd>),
+}
+
+/// The output of every task.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    registry: mio::Registry,
+    options: RelayOptions,
+    /// By the task's place in the engine's table; none where both streams are discarded.
+    tasks: Vec<Option<Box<TaskOutput>>>,
+    streams: Streams,
+    ready: Ready,
+    timers: Deadlines<(Key, Timer)>,
+    news: VecDeque<(TaskId, Input)>,
+    pipes: PipeBudget,
+    /// Shared by all streams; made when the first one needs it.
+    buffer: Vec<u8>,
+    relayed: u64,
+}
+
+/// The sinks of one task, kept open over its restarts.
+#[derive(Debug)]
+struct TaskOutput {
+    id: TaskId,
+    name: Box<str>,
+    task_dir: Option<Box<str>>,
+    owner: Option<Ids>,
+    stdout: End,
+    stderr: End,
+    /// The run that has ends now.
+    run: Option<u64>,
+    settling: Settling,
+}
+
+/// Where one stream of a task goes.
+#[derive(Clone, Debug)]
+enum End {
+    Closed,
     Null,
     Inherit,
-    Fd(Rc<OwnedFd>),
+    Descriptor(Arc<OwnedFd>),
+    /// The task gets the file itself, opened for each run.
+    File(Box<str>),
+    /// Relayed, or a FIFO that the task holds itself.
+    Stream(Key),
+    SameAsStdout,
 }
+
+/// Whether somebody waits for the output of a finished run.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Settling {
+    No,
+    /// Until all of it has reached the sinks, or one does not move.
+    Waiting,
+    /// It was said that some is still on its way.
+    Behind,
+}
+
+/// What happens to a stream at a certain time.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// A sink that failed is tried again.
+    Retry,
+    /// A FIFO has had no room for a while.
+    Stall,
+    /// A finished run has waited for its sink for a while.
+    Patience,
+    /// Has somebody read what is in the FIFO?
+    Look,
+    /// A grown pipe may be idle.
+    Shrink,
+}
+
 impl Relay {
     pub(crate) fn new(registry: mio::Registry, options: RelayOptions) -> Relay {
-        todo!()
+        Relay {
+            registry,
+            options,
+            tasks: Vec::new(),
+            streams: Streams::default(),
+            ready: Ready::default(),
+            timers: Deadlines::default(),
+            news: VecDeque::new(),
+            pipes: PipeBudget::new(),
+            buffer: Vec::new(),
+            relayed: 0,
+        }
     }
-    pub(crate) fn open(
-        &mut self,
-        task: TaskId,
-        name: &str,
-        spec: &TaskSpec,
-        owner: Option<(u32, u32)>,
-    ) -> Result<(), StartError> {
-        todo!()
-    }
-    pub(crate) fn begin_run(&mut self, task: TaskId, run: u64) -> Result<ChildEnds, StartError> {
-        todo!()
-    }
-    pub(crate) fn abort_run(&mut self, task: TaskId) {}
-    pub(crate) fn finish_run(&mut self, now: Mono, task: TaskId) {}
-    pub(crate) fn close(&mut self, now: Mono, task: TaskId) {}
-    pub(crate) fn forget(&mut self, now: Mono, task: TaskId) {}
-    pub(crate) fn source_ready(&mut self, key: Key, readable: bool, closed: bool) {}
-    pub(crate) fn target_ready(&mut self, key: Key) {}
-    pub(crate) fn work(&mut self, now: Mono) -> bool {
-        todo!()
-    }
-    pub(crate) fn next_deadline(&self) -> Option<Mono> {
-        todo!()
-    }
-    pub(crate) fn expire(&mut self, now: Mono) {}
+
+    /// The next thing that the engine has to know.
     pub(crate) fn next_news(&mut self) -> Option<(TaskId, Input)> {
-        todo!()
+        self.news.pop_front()
     }
+
+    /// When `expire` or `work` has something to do: in the past where that is now.
+    pub(crate) fn next_deadline(&self) -> Option<Mono> {
+        if self.ready.is_empty() && self.news.is_empty() {
+            self.timers.next()
+        } else {
+            Some(Mono::default())
+        }
+    }
+
+    /// Bytes that have reached their sinks through us.
     pub(crate) fn relayed_bytes(&self) -> u64 {
-        todo!()
+        self.relayed
     }
+
+    /// How many descriptors all streams may keep open here: a source and a target each.
     pub(crate) fn descriptors(&self) -> u64 {
-        todo!()
+        self.streams.len() as u64 * 2
     }
+
+    /// How many descriptors a task with these sinks keeps open here.
     pub(crate) fn descriptors_needed(spec: &TaskSpec) -> u64 {
-        todo!()
+        let needed = |sink: &Sink| match sink {
+            Sink::Fifo { direct: true, .. } => 1,
+            Sink::Fifo { direct: false, .. } => 2,
+            Sink::File(file) if file.is_relayed() => 2,
+            _ => 0,
+        };
+        let stderr = if same_sink(spec) { 0 } else { needed(spec.stderr()) };
+        needed(spec.stdout()) + stderr
     }
+
+    fn output(&self, task: TaskId) -> Option<&TaskOutput> {
+        self.tasks.get(task.index())?.as_deref().filter(|output| output.id == task)
+    }
+
+    fn output_mut(&mut self, task: TaskId) -> Option<&mut TaskOutput> {
+        self.tasks.get_mut(task.index())?.as_deref_mut().filter(|output| output.id == task)
+    }
+
+    fn take_output(&mut self, task: TaskId) -> Option<Box<TaskOutput>> {
+        self.tasks.get_mut(task.index())?.take_if(|output| output.id == task)
+    }
+
+    /// The streams of a task, those that have ended left out.
+    fn keys(&self, task: TaskId) -> impl Iterator<Item = Key> + use<> {
+        let keys = self.output(task).map(TaskOutput::keys).unwrap_or_default();
+        let live = keys.map(|key| key.filter(|&key| self.streams.get(key).is_some()));
+        live.into_iter().flatten()
+    }
+
+    fn name_of(&self, task: TaskId) -> &str {
+        self.output(task).map_or("", |output| &output.name)
+    }
+
+    /// Sets a timer of a stream; one that is set stays, its handler sets the next.
+    fn set_timer(&mut self, key: Key, timer: Timer, at: Mono) {
+        if let Some(stream) = self.streams.get_mut(key)
+            && stream.timers_set & timer.bit() == 0
+        {
+            stream.timers_set |= timer.bit();
+            self.timers.add(at, (key, timer));
+        }
+    }
+}
+
+impl TaskOutput {
+    fn keys(&self) -> [Option<Key>; 2] {
+        [&self.stdout, &self.stderr].map(|end| match end {
+            End::Stream(key) => Some(*key),
+            _ => None,
+        })
+    }
+
+    fn end(&self, kind: StreamKind) -> &End {
+        match kind {
+            StreamKind::Stdout => &self.stdout,
+            StreamKind::Stderr => &self.stderr,
+        }
+    }
+
+    fn end_mut(&mut self, kind: StreamKind) -> &mut End {
+        match kind {
+            StreamKind::Stdout => &mut self.stdout,
+            StreamKind::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+impl Timer {
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Both streams go to one place, in order of writing.
+fn same_sink(spec: &TaskSpec) -> bool {
+    spec.stdout().path().is_some() && spec.stdout().path() == spec.stderr().path()
+}
+
+/// The name of a run's FIFO in the state directory.
+fn path_of_pipe(name: &str, run: u64, kind: StreamKind) -> String {
+    let end = match kind {
+        StreamKind::Stdout => "out",
+        StreamKind::Stderr => "err",
+    };
+    format!("{name}.{run}.{end}")
 }

@@ -1,0 +1,194 @@
+//! A file that is rotated: when it is full, the next one begins at a line end.
+
+use super::cut::{Cut, Fill};
+use crate::sys::pipe::{self, Ids};
+use crate::sys::sink::{Place, SinkError, file_size};
+use crate::vocabulary::limits::{
+    RELAY_BUFFER_BYTES, SINK_LOG_EVERY, SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
+};
+use crate::vocabulary::{FileSink, Mono, Numbering};
+use nix::errno::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The current file of a rotated sink. Written blocking, since Linux knows no other way.
+#[derive(Debug)]
+pub(super) struct RotatedFile {
+    sink: FileSink,
+    max_size: u64,
+    task_dir: Option<Box<str>>,
+    owner: Option<Ids>,
+    file: OwnedFd,
+    /// Of the current file, where files are counted.
+    number: u64,
+    fill: Fill,
+    /// A rotation failed: not before this, and how long to wait after the next failure.
+    retry: Option<(Mono, Duration)>,
+    /// What is to be told of it, once.
+    complaint: Option<String>,
+    slow_said: Option<Instant>,
+}
+
+impl RotatedFile {
+    /// Opens the current file and goes on where it ends.
+    pub(super) fn open(
+        sink: &FileSink,
+        max_size: u64,
+        task_dir: Option<&str>,
+        owner: Option<Ids>,
+    ) -> Result<RotatedFile, SinkError> {
+        let place = Place::find(&sink.path, task_dir)?;
+        let kept = u64::from(sink.max_files.max(1));
+        let (name, number) = match sink.numbering {
+            Numbering::Shift => {
+                // Fewer may be kept than when the files were written.
+                let mut surplus = kept;
+                while place.has(&numbered(place.name, surplus))? {
+                    place.remove(&numbered(place.name, surplus))?;
+                    surplus += 1;
+                }
+                (place.name.to_owned(), 0)
+            }
+            Numbering::Count => {
+                let numbers = place.numbers()?;
+                let highest = numbers.iter().copied().max().unwrap_or(0);
+                for &number in numbers.iter().filter(|&&number| highest - number >= kept) {
+                    place.remove(&numbered(place.name, number))?;
+                }
+                (numbered(place.name, highest), highest)
+            }
+        };
+        let file = place.open_file(&name, owner)?;
+        let fill = Fill { size: file_size(&file)?, line: 0 };
+        Ok(RotatedFile {
+            sink: sink.clone(),
+            max_size,
+            task_dir: task_dir.map(Into::into),
+            owner,
+            file,
+            number,
+            fill,
+            retry: None,
+            complaint: None,
+            slow_said: None,
+        })
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.sink.path
+    }
+
+    /// What went wrong with a rotation, told once.
+    pub(super) fn take_complaint(&mut self) -> Option<String> {
+        self.complaint.take()
+    }
+
+    /// Writes `data`, into as many files as it takes; how much was written, and why not all.
+    pub(super) fn write(&mut self, data: &[u8], now: Mono) -> (usize, Result<(), Errno>) {
+        let mut written = 0;
+        while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
+            let bytes = match self.fill.cut(rest, self.max_size) {
+                Cut::Write(bytes) => bytes,
+                Cut::Rotate if self.retry.is_none_or(|(at, _)| at <= now) => {
+                    match self.rotate() {
+                        Ok(()) => self.retry = None,
+                        Err(error) => self.rotation_failed(&error, now),
+                    }
+                    continue;
+                }
+                // A file that is too large is better than output that is held up.
+                Cut::Rotate => rest.len(),
+            };
+            let part = rest.get(..bytes.min(RELAY_BUFFER_BYTES)).unwrap_or(rest);
+            match self.write_timed(part) {
+                Ok(bytes) => {
+                    self.fill.add(part.get(..bytes).unwrap_or(part));
+                    written += bytes;
+                }
+                Err(errno) => return (written, Err(errno)),
+            }
+        }
+        (written, Ok(()))
+    }
+
+    fn write_timed(&mut self, part: &[u8]) -> Result<usize, Errno> {
+        let begun = Instant::now();
+        let result = pipe::write(self.file.as_fd(), part);
+        let took = begun.elapsed();
+        if took > SLOW_WRITE && self.slow_said.is_none_or(|said| said.elapsed() > SINK_LOG_EVERY) {
+            self.slow_said = Some(begun);
+            log::warn!(
+                "slow write: path={:?} bytes={} took_ms={}: every task waited meanwhile",
+                self.sink.path,
+                part.len(),
+                took.as_millis()
+            );
+        }
+        match result {
+            // A file that takes nothing and says nothing would be tried for ever.
+            Ok(0) => Err(Errno::EIO),
+            result => result,
+        }
+    }
+
+    fn rotate(&mut self) -> Result<(), SinkError> {
+        let place = Place::find(&self.sink.path, self.task_dir.as_deref())?;
+        let kept = u64::from(self.sink.max_files.max(1));
+        let (file, number) = match self.sink.numbering {
+            Numbering::Shift => (shift(&place, kept, self.owner)?, 0),
+            Numbering::Count => {
+                let number = self.number.saturating_add(1);
+                (place.open_file(&numbered(place.name, number), self.owner)?, number)
+            }
+        };
+        let size = file_size(&file)?;
+        self.file = file;
+        self.number = number;
+        self.fill = Fill { size, line: 0 };
+        match self.sink.numbering {
+            Numbering::Count if number >= kept => {
+                place.remove(&numbered(place.name, number - kept))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rotation_failed(&mut self, error: &SinkError, now: Mono) {
+        let wait = self.retry.map_or(SINK_RETRY_FIRST, |(_, wait)| wait);
+        if self.retry.is_none() {
+            self.complaint = Some(format!("cannot rotate {:?}: {error}", self.sink.path));
+        }
+        self.retry = Some((now + wait, (wait * 2).min(SINK_RETRY_MAX)));
+    }
+}
+
+fn numbered(name: &str, number: u64) -> String {
+    format!("{name}.{number}")
+}
+
+/// Every file gets the next number, the last one is dropped, and the first place is free again.
+fn shift(place: &Place<'_>, kept: u64, owner: Option<Ids>) -> Result<OwnedFd, SinkError> {
+    if kept == 1 {
+        place.remove(place.name)?;
+        return place.open_file(place.name, owner);
+    }
+    let mut free = 1;
+    while free < kept - 1 && place.has(&numbered(place.name, free))? {
+        free += 1;
+    }
+    for number in (1..free).rev() {
+        place.rename(&numbered(place.name, number), &numbered(place.name, number + 1))?;
+    }
+    let first = numbered(place.name, 1);
+    let moved = match place.rename(place.name, &first) {
+        // Somebody removed it.
+        Err(SinkError { errno: Some(Errno::ENOENT), .. }) => false,
+        moved => moved.map(|()| true)?,
+    };
+    let opened = place.open_file(place.name, owner);
+    if opened.is_err() && moved {
+        // We go on in the old file, so it keeps its name; the failure above is what is told.
+        let _ = place.rename(&first, place.name);
+    }
+    opened
+}

@@ -1,0 +1,277 @@
+//! One relayed stream: from the pipes of its task's runs to its target, in order.
+
+use super::source::Source;
+use super::target::{Fifo, Refusal, Target};
+use crate::sys::pipe;
+use crate::vocabulary::limits::{
+    LINGER_LOOK_FIRST, PIPE_BYTES_DEFAULT, RELAY_BUFFER_BYTES, SINK_RETRY_FIRST, SINK_RETRY_MAX,
+    SPLICE_BYTES_MIN,
+};
+use crate::vocabulary::{Mono, StreamKind, TaskId};
+use nix::errno::Errno;
+use std::time::Duration;
+
+/// One relayed stream. Both streams of a task with the same sink are one.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) task: TaskId,
+    /// The name it goes by; stdout where it is both.
+    pub(super) kind: StreamKind,
+    pub(super) target: Target,
+    /// Oldest run first. None where the task holds the FIFO itself.
+    pub(super) sources: Vec<Source>,
+    /// The task holds the FIFO itself.
+    pub(super) direct: bool,
+    pub(super) waiting: Waiting,
+    /// Read, and refused by the target.
+    leftover: Vec<u8>,
+    /// Bytes of finished runs that have not reached the target.
+    pub(super) owed: u64,
+    /// When bytes last reached the target.
+    pub(super) moved_at: Mono,
+    /// When it last carried bulk.
+    pub(super) bulk_at: Mono,
+    /// It stands in the queue of those that are ready.
+    pub(super) queued: bool,
+    /// Room was made in the target since it was first found full: somebody reads.
+    pub(super) room_seen: bool,
+    /// This stall has been told.
+    pub(super) stall_told: bool,
+    /// Moving between two pipes is not permitted here.
+    splice_refused: bool,
+    /// The next line about it is not logged before this.
+    pub(super) log_after: Mono,
+    /// The log says that it fails.
+    pub(super) failure_logged: bool,
+    /// Timers that are set, a bit for each kind.
+    pub(super) timers_set: u8,
+    /// The task has exited for good.
+    pub(super) closing: bool,
+    /// Closing: since when nobody has the FIFO open for reading, as far as we know.
+    pub(super) alone_since: Mono,
+    /// Closing: the wait before the next look.
+    pub(super) look_wait: Duration,
+}
+
+/// What a stream waits for besides output of its task.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Waiting {
+    Nothing,
+    /// Room in the FIFO, since then.
+    Room(Mono),
+    /// The time of the next attempt on a sink that fails; how long to wait after that.
+    Retry(Mono, Duration),
+}
+
+impl Waiting {
+    /// The wait after one more failure.
+    pub(super) fn after_failure(self, now: Mono) -> Waiting {
+        let wait = match self {
+            Waiting::Retry(_, wait) => wait,
+            _ => SINK_RETRY_FIRST,
+        };
+        Waiting::Retry(now + wait, (wait * 2).min(SINK_RETRY_MAX))
+    }
+}
+
+/// How a pass ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    /// All that there was has been moved.
+    Idle,
+    /// The budget is used up.
+    More,
+    /// The target takes no more.
+    Stopped(Refusal),
+}
+
+/// How one step of a pass ended.
+enum Step {
+    /// There may be more in this source.
+    More,
+    /// There is no more now.
+    Empty,
+    /// There never will be.
+    End,
+    Stopped(Refusal),
+}
+
+impl Stream {
+    pub(super) fn new(task: TaskId, kind: StreamKind, target: Target, direct: bool) -> Stream {
+        Stream {
+            task,
+            kind,
+            target,
+            sources: Vec::new(),
+            direct,
+            waiting: Waiting::Nothing,
+            leftover: Vec::new(),
+            owed: 0,
+            moved_at: Mono::default(),
+            bulk_at: Mono::default(),
+            queued: false,
+            room_seen: false,
+            stall_told: false,
+            splice_refused: false,
+            log_after: Mono::default(),
+            failure_logged: false,
+            timers_set: 0,
+            closing: false,
+            alone_since: Mono::default(),
+            look_wait: LINGER_LOOK_FIRST,
+        }
+    }
+
+    /// Bytes that have left the task and have not reached the target.
+    pub(super) fn unmoved(&self) -> u64 {
+        let waiting: u64 = self.sources.iter().map(Source::waiting_bytes).sum();
+        waiting + self.leftover.len() as u64
+    }
+
+    /// Nothing can come any more, and nothing is left.
+    pub(super) fn is_done(&self) -> bool {
+        self.sources.is_empty() && self.leftover.is_empty()
+    }
+
+    /// Moves about `budget` bytes at most. What was moved, and how it ended.
+    pub(super) fn pass(&mut self, buffer: &mut [u8], budget: usize, now: Mono) -> (usize, Flow) {
+        let mut moved = 0;
+        let flow = self.pass_counted(buffer, budget, now, &mut moved);
+        if moved > 0 {
+            self.moved_at = now;
+            self.owed = self.owed.saturating_sub(moved as u64);
+        }
+        if flow == Flow::Idle {
+            self.owed = 0;
+        }
+        (moved, flow)
+    }
+
+    fn pass_counted(
+        &mut self,
+        buffer: &mut [u8],
+        budget: usize,
+        now: Mono,
+        moved: &mut usize,
+    ) -> Flow {
+        if !self.leftover.is_empty() {
+            let (written, result) = self.target.write(&self.leftover, now);
+            *moved += written;
+            self.leftover.drain(..written.min(self.leftover.len()));
+            if let Err(refusal) = result {
+                return Flow::Stopped(refusal);
+            }
+            self.leftover = Vec::new();
+        }
+        let mut index = 0;
+        while index < self.sources.len() {
+            let Some(left) = budget.checked_sub(*moved).filter(|&left| left > 0) else {
+                return Flow::More;
+            };
+            match self.step(index, buffer, left, now, moved) {
+                Step::More => {}
+                Step::Empty => index += 1,
+                Step::End => self.sources.remove(index).discard(),
+                Step::Stopped(refusal) => return Flow::Stopped(refusal),
+            }
+        }
+        Flow::Idle
+    }
+
+    fn step(
+        &mut self,
+        index: usize,
+        buffer: &mut [u8],
+        budget: usize,
+        now: Mono,
+        moved: &mut usize,
+    ) -> Step {
+        let Some(source) = self.sources.get_mut(index) else { return Step::Empty };
+        let mut read_most = RELAY_BUFFER_BYTES;
+        if let Target::Fifo(fifo) = &mut self.target {
+            if source.bulk && !self.splice_refused {
+                self.bulk_at = now;
+                match move_bulk(source, fifo, budget, moved) {
+                    Bulk::Step(step) => return step,
+                    Bulk::Little => {}
+                    Bulk::Refused => self.splice_refused = true,
+                }
+            }
+            // More than this goes the other way, so that little is ever left over.
+            read_most = SPLICE_BYTES_MIN;
+        }
+        let buffer = match buffer.get_mut(..read_most) {
+            Some(buffer) => buffer,
+            None => return Step::Empty,
+        };
+        let read = match pipe::read(source.fd(), buffer) {
+            Ok(0) => return Step::End,
+            Ok(read) => read,
+            Err(Errno::EAGAIN) => {
+                source.read_on = false;
+                return Step::Empty;
+            }
+            Err(errno) => {
+                log::error!(
+                    "output lost: cannot read the {} of a task: {}",
+                    self.kind.as_str(),
+                    errno.desc()
+                );
+                return Step::End;
+            }
+        };
+        let short = read < buffer.len();
+        source.bulk = !short;
+        source.seen_full |= read >= PIPE_BYTES_DEFAULT;
+        if !short {
+            self.bulk_at = now;
+        }
+        let read_on = source.read_on;
+        let data = buffer.get(..read).unwrap_or(buffer);
+        let (written, result) = self.target.write(data, now);
+        *moved += written;
+        match result {
+            Ok(()) if short && !read_on => Step::Empty,
+            Ok(()) => Step::More,
+            Err(refusal) => {
+                self.leftover.extend_from_slice(data.get(written..).unwrap_or_default());
+                Step::Stopped(refusal)
+            }
+        }
+    }
+}
+
+/// What became of an attempt to move without copying.
+enum Bulk {
+    Step(Step),
+    /// Too little waits for it to be worth while.
+    Little,
+    /// The system does not let us.
+    Refused,
+}
+
+/// From pipe to pipe without copying. Each piece takes a slot of the FIFO however short it is, so
+/// only where much waits.
+fn move_bulk(source: &mut Source, fifo: &mut Fifo, budget: usize, moved: &mut usize) -> Bulk {
+    let waiting = pipe::waiting_bytes(source.fd()).unwrap_or(0);
+    source.seen_full |= waiting >= PIPE_BYTES_DEFAULT;
+    if waiting < SPLICE_BYTES_MIN {
+        source.bulk = false;
+        return Bulk::Little;
+    }
+    let end = match fifo.writable_end() {
+        Ok(end) => end,
+        Err(refusal) => return Bulk::Step(Step::Stopped(refusal)),
+    };
+    match pipe::move_bytes(source.fd(), end, budget) {
+        Ok(0) => Bulk::Step(Step::End),
+        Ok(bytes) => {
+            *moved += bytes;
+            Bulk::Step(Step::More)
+        }
+        // Either the one is full or the other empty: the task can read its own pipe.
+        Err(Errno::EAGAIN) if pipe::waiting_bytes(source.fd()) == Ok(0) => Bulk::Step(Step::Empty),
+        Err(Errno::EAGAIN) => Bulk::Step(Step::Stopped(Refusal::Full)),
+        Err(_) => Bulk::Refused,
+    }
+}
