@@ -17,6 +17,8 @@ pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
 pub(crate) mod file_watch;
+#[cfg(feature = "cli")]
+pub(crate) mod group;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;

@@ -34,9 +34,9 @@ pub fn task_to_json(spec: &TaskSpec) -> Value {
 }
 
 /// A status as the protocol has it; `id` is the printed form of its launch's id.
-pub(crate) fn status_to_json(status: &Status, id: String) -> Value {
-    // As above: nothing of it can fail.
-    serde_json::to_value(StatusShape::of(status, id, None)).unwrap_or_default()
+pub(crate) fn status_to_json(status: &Status, id: String) -> String {
+    // As above: nothing of it can fail. A string, so that the fields keep their order.
+    serde_json::to_string(&StatusShape::of(status, id, None)).unwrap_or_default()
 }
 
 /// The task that a JSON object of the protocol means, checked.

@@ -1,0 +1,221 @@
+//! The verb `daemon`.
+
+mod settings;
+mod transitions;
+
+use super::arguments::DaemonArguments;
+use super::complain::complain;
+use super::logging::{self, Style};
+use super::notify::Notifier;
+use crate::control::{Finished, Server, Socket};
+use crate::reactor::{ProcessSignals, Supervisor};
+use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
+use crate::vocabulary::{Event, IfExists, Request, Signal, TaskSpec, Ticket};
+use settings::{Refusal, Settings};
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::time::Duration;
+use transitions::Transitions;
+
+const CAUGHT: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
+
+/// Supervises until it is told to end.
+pub(crate) fn daemon(arguments: DaemonArguments) -> ExitCode {
+    // First of all, since descriptors that were passed are known by their numbers alone.
+    let settings = Settings::of(arguments);
+    logging::start(Style::Daemon);
+    match settings.and_then(Daemon::start).and_then(Daemon::to_the_end) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::Usage(why)) => {
+            complain("daemon", why);
+            ExitCode::from(2)
+        }
+        Err(Refusal::Failed(reasons)) => {
+            reasons.iter().for_each(|why| complain("daemon", why));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Daemon {
+    supervisor: Supervisor,
+    server: Server,
+    /// Removed at the end.
+    _socket: Option<Socket>,
+    signals: ProcessSignals,
+    notifier: Notifier,
+    transitions: Transitions,
+    /// Tasks of the file that are being launched.
+    launches: HashMap<Ticket, String>,
+    /// Tasks go on when the daemon ends.
+    keep: bool,
+    ending: Option<Ticket>,
+}
+
+impl Daemon {
+    fn start(settings: Settings) -> Result<Daemon, Refusal> {
+        let failed = |what: &'static str| {
+            move |error: std::io::Error| Refusal::failed(format_args!("{what}: {error}"))
+        };
+        let gid = settings.server.allowed_gid;
+        // Before anything is done to the process: another daemon may be there.
+        let bound = settings.socket.as_deref().map(|path| Socket::bind(path, gid)).transpose();
+        let (socket, listener) = bound.map_err(Refusal::failed)?.unzip();
+        let mut supervisor =
+            Supervisor::new(settings.options).map_err(failed("cannot set up the supervisor"))?;
+        let signals = ProcessSignals::catch(&mut supervisor, &CAUGHT)
+            .map_err(failed("cannot catch signals"))?;
+        let mut server = Server::new(&supervisor, settings.server);
+        for listener in settings.listeners.into_iter().chain(listener) {
+            server
+                .listen(&mut supervisor, listener)
+                .map_err(failed("cannot listen on the socket"))?;
+        }
+        for (reader, writer, stdio) in settings.attached {
+            server
+                .attach(&mut supervisor, reader, writer, stdio)
+                .map_err(failed("cannot serve a passed descriptor"))?;
+        }
+        let mut daemon = Daemon {
+            supervisor,
+            server,
+            _socket: socket,
+            signals,
+            notifier: Notifier::from_environment(),
+            transitions: Transitions::default(),
+            launches: HashMap::new(),
+            keep: settings.keep,
+            ending: None,
+        };
+        daemon.greet(settings.socket.as_deref());
+        daemon.launch(settings.tasks);
+        daemon.notifier.ready();
+        Ok(daemon)
+    }
+
+    fn greet(&self, socket: Option<&std::path::Path>) {
+        let facts = self.supervisor.facts();
+        let socket = socket.map_or("none".to_owned(), |path| path.display().to_string());
+        log::info!(
+            "ostler version={} pid={} socket={socket} kernel={} cgroup={}",
+            facts.version,
+            std::process::id(),
+            facts.kernel,
+            facts.cgroup
+        );
+    }
+
+    fn launch(&mut self, tasks: Vec<TaskSpec>) {
+        for spec in tasks {
+            let name = spec.name.clone().unwrap_or_default();
+            let ticket = self.supervisor.submit(Request::Launch {
+                spec: Box::new(spec),
+                if_exists: IfExists::Fail,
+                timeout: LAUNCH_TIMEOUT_DEFAULT,
+            });
+            self.launches.insert(ticket, name);
+        }
+    }
+
+    fn to_the_end(mut self) -> Result<(), Refusal> {
+        let mut events = Vec::new();
+        loop {
+            self.server.dispatch(&mut self.supervisor, &events);
+            self.log(&mut events);
+            self.take_signals();
+            if self.take_replies() || self.is_finished() {
+                log::info!("ostler has ended");
+                return Ok(());
+            }
+            let waits = [self.server.timeout(), self.notifier.keep_alive()];
+            self.supervisor
+                .turn(waits.into_iter().flatten().min(), &mut events)
+                .map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))?;
+        }
+    }
+
+    fn log(&mut self, events: &mut Vec<Event>) {
+        for event in events.drain(..) {
+            let id = self.supervisor.launch_id(&event.status.identity);
+            self.transitions.log(&event, &id);
+        }
+    }
+
+    /// Whether the end that was asked for has come.
+    fn take_replies(&mut self) -> bool {
+        while let Some((ticket, reply)) = self.server.next_reply() {
+            if Some(ticket) == self.ending {
+                return true;
+            }
+            if let (Some(name), Err(error)) = (self.launches.remove(&ticket), reply) {
+                log::error!("task={name} cannot be launched: {error}");
+            }
+        }
+        false
+    }
+
+    fn is_finished(&mut self) -> bool {
+        match self.server.finished() {
+            Some(Finished::Shutdown) => true,
+            Some(Finished::EndOfInput) => {
+                if self.ending.is_none() {
+                    log::info!("standard input is at its end");
+                    self.end(None);
+                }
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(ready) = self.server.next_ready() {
+            if ready.id != self.signals.watch() {
+                continue;
+            }
+            for signal in self.signals.take() {
+                self.signaled(signal);
+            }
+        }
+    }
+
+    fn signaled(&mut self, signal: Signal) {
+        match signal {
+            Signal::TERM | Signal::INT => {
+                log::info!("{signal} came");
+                let again = self.ending.is_some();
+                self.end(again.then_some(Duration::ZERO));
+            }
+            Signal::USR1 => self.log_figures(),
+            _ => log::warn!("{signal} came, but what it stands for is not available yet"),
+        }
+    }
+
+    /// Begins the end; or hurries it, where it has begun.
+    fn end(&mut self, grace: Option<Duration>) {
+        self.notifier.stopping();
+        let stop_tasks = !self.keep;
+        if let Some(earlier) =
+            self.ending.replace(self.supervisor.submit(Request::Shutdown { stop_tasks, grace }))
+        {
+            self.supervisor.abandon(earlier);
+        }
+    }
+
+    fn log_figures(&self) {
+        let figures = self.supervisor.figures();
+        log::info!(
+            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} wakeups={} loop_max_us={} \
+             relayed_bytes={}",
+            figures.tasks,
+            figures.fds,
+            figures.threads,
+            figures.rss_bytes,
+            figures.cpu_us,
+            figures.wakeups,
+            figures.loop_max_us,
+            figures.relayed_bytes
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! How the daemon is to be, from its flags and what its starter has passed.
+
+use crate::cli::arguments::{CgroupChoice, DaemonArguments, ExitNotificationChoice, OnExit};
+use crate::cli::socket::socket_path;
+use crate::cli::task_file;
+use crate::control::{ServerOptions, passed_descriptors};
+use crate::reactor::{CgroupMode, ExitNotification, Options};
+use crate::sys::{group, inherited};
+use crate::vocabulary::TaskSpec;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// Why the daemon does not come up.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The flags cannot be.
+    Usage(String),
+    /// The system, or a file, does not let it.
+    Failed(Vec<String>),
+}
+
+impl Refusal {
+    pub(super) fn failed(why: impl std::fmt::Display) -> Refusal {
+        Refusal::Failed(vec![why.to_string()])
+    }
+}
+
+/// How the daemon is to be.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) options: Options,
+    pub(super) server: ServerOptions,
+    /// The socket to make.
+    pub(super) socket: Option<PathBuf>,
+    /// Sockets that were passed, listening.
+    pub(super) listeners: Vec<UnixListener>,
+    /// Connections: reading end, writing end, and whether it is standard input and output.
+    pub(super) attached: Vec<(OwnedFd, OwnedFd, bool)>,
+    pub(super) tasks: Vec<TaskSpec>,
+    pub(super) keep: bool,
+}
+
+impl Settings {
+    /// Takes over passed descriptors, so nothing else may have been opened before.
+    pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
+        let passed = passed_descriptors()
+            .map_err(|error| Refusal::failed(format_args!("LISTEN_FDS: {error}")))?;
+        let mut attached = Vec::new();
+        for (index, control) in arguments.control.iter().enumerate() {
+            if arguments.control.iter().take(index).any(|earlier| earlier == control) {
+                return Err(Refusal::Usage(format!("--control {control}: is given twice")));
+            }
+            attached.push(attach(control)?);
+        }
+        check(&arguments)?;
+        let tasks = match &arguments.tasks {
+            Some(path) => load(path)?,
+            None => Vec::new(),
+        };
+        let listeners: Vec<UnixListener> = passed.into_iter().map(UnixListener::from).collect();
+        let socket = match arguments.socket.as_deref() {
+            Some("none") => None,
+            // The sockets that were passed are instead of the usual one.
+            None if !listeners.is_empty() => None,
+            flag => Some(socket_path(flag).map_err(|error| Refusal::Usage(error.to_string()))?),
+        };
+        let passed = listeners.iter().find_map(|listener| {
+            listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned))
+        });
+        let shown = socket.as_ref().or(passed.as_ref());
+        let server = ServerOptions {
+            max_connections: arguments.max_connections as usize,
+            socket: shown.map(|path| path.to_string_lossy().into_owned()),
+            allowed_gid: arguments.socket_group.as_deref().map(group_id).transpose()?,
+        };
+        Ok(Settings {
+            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))?,
+            server,
+            socket,
+            listeners,
+            attached,
+            tasks,
+            keep: arguments.on_exit == OnExit::Keep,
+        })
+    }
+}
+
+/// Refuses flags that do not go together, or that this version does not serve.
+fn check(arguments: &DaemonArguments) -> Result<(), Refusal> {
+    if arguments.on_exit == OnExit::Keep && arguments.state.is_none() {
+        return Err(Refusal::Usage("--on-exit keep: needs --state DIR".to_owned()));
+    }
+    let absent = [
+        ("--stats-interval", arguments.stats_interval.is_some()),
+        ("--metrics", arguments.metrics.is_some()),
+    ];
+    match absent.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Refusal::Usage(format!("{flag}: not available in this version"))),
+        None => Ok(()),
+    }
+}
+
+fn options(arguments: &DaemonArguments, stdio: bool) -> Result<Options, Refusal> {
+    if let Some(directory) = &arguments.state {
+        make_private(directory).map_err(|error| {
+            Refusal::failed(format_args!("make the directory {directory:?}: {error}"))
+        })?;
+    }
+    Ok(Options {
+        state_dir: arguments.state.clone(),
+        cgroup: match arguments.cgroup {
+            CgroupChoice::Auto => CgroupMode::Auto,
+            CgroupChoice::Never => CgroupMode::Never,
+            CgroupChoice::Require => CgroupMode::Require,
+        },
+        exit_notification: match arguments.exit_notification {
+            ExitNotificationChoice::Auto => ExitNotification::Auto,
+            ExitNotificationChoice::Pidfd => ExitNotification::Pidfd,
+            ExitNotificationChoice::Sigchld => ExitNotification::Sigchld,
+        },
+        own_process: true,
+        refuse_inherit: stdio,
+        ..Options::default()
+    })
+}
+
+/// One that is there is left as it is.
+fn make_private(directory: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
+    let failed = |error: io::Error| Refusal::failed(format_args!("--control {control}: {error}"));
+    if control == "stdio" {
+        let reader = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+        let writer = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+        return Ok((reader, writer, true));
+    }
+    let number = control.strip_prefix("fd:").and_then(|number| number.parse().ok());
+    let Some(number) = number else {
+        let why = format!("--control {control}: must be stdio or fd:N");
+        return Err(Refusal::Usage(why));
+    };
+    let reader = inherited::take(number).map_err(|errno| failed(errno.into()))?;
+    let writer = reader.try_clone().map_err(failed)?;
+    Ok((reader, writer, false))
+}
+
+fn load(path: &Path) -> Result<Vec<TaskSpec>, Refusal> {
+    let file = task_file::load(path)
+        .map_err(|problems| Refusal::Failed(problems.iter().map(ToString::to_string).collect()))?;
+    file.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    Ok(file.tasks)
+}
+
+fn group_id(group: &str) -> Result<u32, Refusal> {
+    group::id(group).map_err(|why| Refusal::failed(format_args!("--socket-group {group}: {why}")))
+}
