@@ -148,7 +148,7 @@ fn read_checked(
         let Err(wrong) = checked.validate() else { break };
         let key = wrong.field.split(['.', '[']).next().unwrap_or_default();
         let known = rest.get(key).is_some();
-        problems.add(rest.locate(&wrong.field), field_path(path, &wrong.field), { wrong.reason });
+        problems.add(rest.locate(&wrong.field), field_path(path, &wrong.field), wrong.reason);
         if !known {
             break;
         }

@@ -79,7 +79,8 @@ impl Up {
         let control = Control::listen(&mut supervisor, arguments)?;
         let mut screen = Screen::open(&mut supervisor)?;
         if let Some(path) = control.path() {
-            screen.print(&[format!("listening on {}", path.display()).as_bytes()]);
+            let hint = format!("to look in: ostler --socket {} ps", path.display());
+            screen.print(&[hint.as_bytes()]);
         }
         let mut up = Up {
             supervisor,
@@ -188,9 +189,11 @@ impl Up {
             if event.kind == EventKind::Finished && event.status.gave_up {
                 self.good = false;
             }
+            if event.kind == EventKind::Exited {
+                self.pipes.finish(name, &mut self.screen);
+            }
             if let Some(news) = news::line(&event) {
-                let after_output = event.kind == EventKind::Exited;
-                self.pipes.tell(name, news, after_output, &mut self.screen);
+                self.screen.print(&[news.as_bytes()]);
             }
         }
     }
