@@ -134,6 +134,27 @@ fn a_passed_socket_is_a_connection() {
 }
 
 #[test]
+fn sockets_that_were_passed_are_listened_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("passed");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+    let mut shell = Command::new("sh");
+    let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 </dev/null";
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_ostler"), "daemon"]);
+    shell.env("OSTLER_SOCKET", "/not/made").stderr(Stdio::null());
+    let mut child =
+        shell.stdin(Stdio::from(std::os::fd::OwnedFd::from(listener))).spawn().expect("started");
+    let path = path.to_str().expect("UTF-8");
+    let asked = ostler(&["--socket", path, "version", "--json"]).output().expect("asked");
+    let version: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("JSON");
+    assert_eq!(version["socket"], path);
+    assert!(ostler(&["--socket", path, "shutdown"]).status().expect("asked").success());
+    assert_eq!(child.wait().expect("ended").code(), Some(0));
+    // Whoever passed it keeps it.
+    assert!(Path::new(path).exists());
+}
+
+#[test]
 fn a_service_manager_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("notify");

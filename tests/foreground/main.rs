@@ -1,5 +1,7 @@
 //! The built program with real processes: run, up and daemon.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod daemon;
 mod run;
 mod support;

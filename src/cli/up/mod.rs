@@ -35,7 +35,7 @@ pub(crate) fn up(arguments: UpArguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match Up::start(tasks, &arguments).and_then(Up::to_the_end) {
+    match Up::start(tasks, &arguments).and_then(Up::until_the_end) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -120,7 +120,7 @@ impl Up {
     }
 
     /// Whether no task has given up.
-    fn to_the_end(mut self) -> io::Result<bool> {
+    fn until_the_end(mut self) -> io::Result<bool> {
         let mut events = Vec::new();
         loop {
             self.control.server.dispatch(&mut self.supervisor, &events);
