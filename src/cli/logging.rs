@@ -1,9 +1,11 @@
 //! The log, on standard error.
 
-use crate::sys::room;
+use crate::sys::channel::Channel;
 use log::{Level, LevelFilter};
-use std::io::{self, Stderr, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use nix::errno::Errno;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
 /// How lines of the log look.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -67,43 +69,49 @@ fn is_journal() -> bool {
 /// Standard error. Where it is a pipe whose reader has stopped, lines are dropped and counted: the
 /// log never holds up the loop.
 struct LogWriter {
-    stderr: Stderr,
-    is_pipe: bool,
+    /// None where there is no standard error.
+    stderr: Option<Channel>,
     dropped: u64,
 }
 
 impl LogWriter {
     fn new() -> LogWriter {
-        let is_pipe =
-            std::fs::metadata("/proc/self/fd/2").is_ok_and(|stderr| stderr.file_type().is_fifo());
-        LogWriter { stderr: io::stderr(), is_pipe, dropped: 0 }
+        let copy = io::stderr().as_fd().try_clone_to_owned().ok();
+        LogWriter { stderr: copy.and_then(|fd| Channel::new(fd).ok()), dropped: 0 }
     }
 
-    fn has_room(&self) -> bool {
-        !self.is_pipe || room::has_room(&self.stderr)
+    /// Whether the line was written, or nobody is left to read it.
+    fn write_line(&self, line: &[u8]) -> bool {
+        let Some(stderr) = &self.stderr else { return true };
+        let mut rest = line;
+        while !rest.is_empty() {
+            match stderr.write(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return errno != Errno::EAGAIN,
+            }
+        }
+        true
     }
 }
 
 impl Write for LogWriter {
-    /// A whole line each time, or some of them.
+    /// A whole line each time. What cannot be written is no error of whoever logs it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if !self.has_room() {
-            self.dropped += 1;
-            return Ok(line.len());
-        }
         if self.dropped > 0 {
-            let dropped = std::mem::take(&mut self.dropped);
-            writeln!(self.stderr, "{dropped} lines of the log were dropped, nobody read them")?;
-            if !self.has_room() {
-                self.dropped += 1;
-                return Ok(line.len());
+            let text =
+                format!("{} lines of the log were dropped, nobody read them\n", self.dropped);
+            if self.write_line(text.as_bytes()) {
+                self.dropped = 0;
             }
         }
-        let end = line.len().min(room::CERTAIN_BYTES);
-        self.stderr.write(line.get(..end).unwrap_or(line))
+        if self.dropped > 0 || !self.write_line(line) {
+            self.dropped += 1;
+        }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stderr.flush()
+        Ok(())
     }
 }

@@ -36,8 +36,6 @@ pub(crate) mod processes;
 mod program;
 mod raw;
 pub(crate) mod reap;
-#[cfg(feature = "cli")]
-pub(crate) mod room;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

@@ -27,7 +27,15 @@ pub(crate) fn make_pipe(owner: Option<Ids>) -> Result<(OwnedFd, OwnedFd), Errno>
     Ok((reader, writer))
 }
 
-/// The same by way of a FIFO at `path`, which must not exist: whoever has the writing end has a
+/// Lets everyone who holds an end open it again (/dev/stdout), whatever user it has become. Nobody
+/// else can reach a pipe.
+#[cfg(feature = "cli")]
+pub(crate) fn let_holders_reopen(end: BorrowedFd<'_>) -> Result<(), Errno> {
+    faults::check("fchmod")?;
+    nix::sys::stat::fchmod(end, Mode::from_bits_truncate(0o666))
+}
+
+/// A pipe by way of a FIFO at `path`, which must not exist: whoever has the writing end has a
 /// reader too, so that it outlives us. On failure no file is left.
 pub(crate) fn make_named_pipe(
     path: &Path,

@@ -24,7 +24,7 @@ pub(crate) fn daemon(arguments: DaemonArguments) -> ExitCode {
     // First of all, since descriptors that were passed are known by their numbers alone.
     let settings = Settings::of(arguments);
     logging::start(Style::Daemon);
-    match settings.and_then(Daemon::start).and_then(Daemon::to_the_end) {
+    match settings.and_then(Daemon::start).and_then(Daemon::until_the_end) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Usage(why)) => {
             complain("daemon", why);
@@ -118,7 +118,7 @@ impl Daemon {
         }
     }
 
-    fn to_the_end(mut self) -> Result<(), Refusal> {
+    fn until_the_end(mut self) -> Result<(), Refusal> {
         let mut events = Vec::new();
         loop {
             self.server.dispatch(&mut self.supervisor, &events);

@@ -49,7 +49,7 @@ impl Refusal {
 /// Runs the task and exits as it did.
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     logging::start(Style::Foreground);
-    match Run::start(arguments).and_then(Run::to_the_end) {
+    match Run::start(arguments).and_then(Run::until_the_end) {
         Ok(code) => ExitCode::from(code),
         Err(refusal) => {
             complain("run", refusal.why);
@@ -102,7 +102,7 @@ impl Run {
         Ok(Run { supervisor, signals, task, job, report, kill_timeout, restarts, stop_all, early })
     }
 
-    fn to_the_end(mut self) -> Result<u8, Refusal> {
+    fn until_the_end(mut self) -> Result<u8, Refusal> {
         let mut events = Vec::new();
         loop {
             if let Some(status) = self.take_events(&mut events) {

@@ -10,22 +10,12 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How durations and sizes are written.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Spelling {
-    /// Of a task file: `kill_timeout = "5s"`, `max_size = "10M"`.
-    File,
-    /// Of the protocol: `kill_timeout_ms = 5000`, `max_size_bytes = 10485760`.
-    Protocol,
-}
-
 /// The fields of one table.
 #[derive(Debug)]
 pub(super) struct Fields<'t, 'p, 'x> {
     table: &'t Table,
     /// `task.web.restart`.
     pub(super) path: String,
-    pub(super) spelling: Spelling,
     /// Relative paths start here.
     pub(super) directory: &'t Path,
     asked: Vec<String>,
@@ -36,17 +26,16 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
     pub(super) fn new(
         table: &'t Table,
         path: impl Into<String>,
-        spelling: Spelling,
         directory: &'t Path,
         problems: &'p mut Problems<'x>,
     ) -> Fields<'t, 'p, 'x> {
-        Fields { table, path: path.into(), spelling, directory, asked: Vec::new(), problems }
+        Fields { table, path: path.into(), directory, asked: Vec::new(), problems }
     }
 
     /// The fields of a table below this one.
     pub(super) fn below<'s>(&'s mut self, table: &'t Table, key: &str) -> Fields<'t, 's, 'x> {
         let path = self.path_of(key);
-        Fields::new(table, path, self.spelling, self.directory, self.problems)
+        Fields::new(table, path, self.directory, self.problems)
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
@@ -135,10 +124,6 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
     }
 
     pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
-        if self.spelling == Spelling::Protocol {
-            let milliseconds = self.integer(&format!("{key}_ms"), 0..=(1 << 53) - 1)?;
-            return u64::try_from(milliseconds).ok().map(Duration::from_millis);
-        }
         let node = &self.entry(key)?.node;
         match &node.value {
             Value::String(text) => {
@@ -153,10 +138,6 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
     }
 
     pub(super) fn size(&mut self, key: &str) -> Option<u64> {
-        if self.spelling == Spelling::Protocol {
-            let bytes = self.integer(&format!("{key}_bytes"), 0..=(1 << 53) - 1)?;
-            return u64::try_from(bytes).ok();
-        }
         let node = &self.entry(key)?.node;
         match &node.value {
             Value::String(text) => {

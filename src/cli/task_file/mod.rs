@@ -14,8 +14,9 @@ mod tests;
 
 pub(crate) use problem::Problem;
 
+use crate::control::task_from_json;
 use crate::vocabulary::TaskSpec;
-use fields::{Fields, Spelling};
+use fields::Fields;
 use node::{Entry, Table, Value};
 use problem::Problems;
 use std::io::Read;
@@ -50,27 +51,34 @@ pub(crate) fn load(path: &Path) -> Result<TaskFile, Vec<Problem>> {
 }
 
 /// Parses the text of a task file. `path` names it in messages, says by its extension what it is,
-/// and its directory is where relative paths start. JSON may also be a single task in the
-/// spelling of the protocol.
+/// and its directory is where relative paths start. JSON may also be a single task, as the
+/// protocol has it.
 pub(crate) fn parse(text: &str, path: &Path) -> Result<TaskFile, Vec<Problem>> {
     let mut problems = Problems::new(path, text);
     let json = path == Path::new("-") || path.extension().is_some_and(|e| e == "json");
     let root = if json {
-        node::from_json(text, &mut problems)
+        let value = node::json(text, &mut problems);
+        if value.get("command").is_some() {
+            return single(value, problems);
+        }
+        node::from_json(value, &mut problems)
     } else {
         node::from_toml(text, &mut problems)
     };
-    let directory = path.parent().unwrap_or(Path::new(""));
-    let mut file = TaskFile::default();
-    if json && root.get("command").is_some() {
-        let spec = read_checked(&root, "", Spelling::Protocol, directory, &mut problems).0;
-        file.tasks.push(spec);
-    } else {
-        let declared = read_tables(&root, directory, &mut problems);
-        file.tasks = names::in_start_order(&declared, &mut problems);
-        file.warnings = warnings(&declared, path, text);
+    let declared = read_tables(&root, path.parent().unwrap_or(Path::new("")), &mut problems);
+    let tasks = names::in_start_order(&declared, &mut problems);
+    let warnings = warnings(&declared, path, text);
+    if problems.is_empty() { Ok(TaskFile { tasks, warnings }) } else { Err(problems.into_vec()) }
+}
+
+fn single(task: serde_json::Value, mut problems: Problems<'_>) -> Result<TaskFile, Vec<Problem>> {
+    match task_from_json(task) {
+        Ok(spec) => Ok(TaskFile { tasks: vec![spec], warnings: Vec::new() }),
+        Err(wrong) => {
+            problems.add(None, wrong.field, wrong.reason);
+            Err(problems.into_vec())
+        }
     }
-    if problems.is_empty() { Ok(file) } else { Err(problems.into_vec()) }
 }
 
 /// One `[task.NAME]`.
@@ -91,7 +99,7 @@ fn read_tables<'t>(
     directory: &'t Path,
     problems: &mut Problems<'_>,
 ) -> Vec<Declared<'t>> {
-    let mut fields = Fields::new(root, "", Spelling::File, directory, problems);
+    let mut fields = Fields::new(root, "", directory, problems);
     let defaults = fields.table("defaults").unwrap_or(&EMPTY);
     let mut below = fields.below(defaults, "defaults");
     for key in ["count", "after"] {
@@ -110,7 +118,7 @@ fn read_tables<'t>(
             continue;
         };
         let table = task::merged(defaults, own);
-        let (spec, count) = read_checked(&table, &path, Spelling::File, directory, problems);
+        let (spec, count) = read_checked(&table, &path, directory, problems);
         if table.get("command").is_none() {
             problems.add(entry.span.clone(), path, "needs a command");
         }
@@ -123,12 +131,11 @@ fn read_tables<'t>(
 fn read_checked(
     table: &Table,
     path: &str,
-    spelling: Spelling,
     directory: &Path,
     problems: &mut Problems<'_>,
 ) -> (TaskSpec, Option<u32>) {
-    let mut fields = Fields::new(table, path, spelling, directory, problems);
-    let (spec, extra) = task::read(&mut fields);
+    let mut fields = Fields::new(table, path, directory, problems);
+    let (spec, count) = task::read(&mut fields);
     fields.finish();
     let mut rest = table.clone();
     let mut checked = spec.clone();
@@ -141,27 +148,21 @@ fn read_checked(
         let Err(wrong) = checked.validate() else { break };
         let key = wrong.field.split(['.', '[']).next().unwrap_or_default();
         let known = rest.get(key).is_some();
-        problems.add(rest.locate(&wrong.field), field_path(path, &wrong.field, spelling), {
-            wrong.reason
-        });
+        problems.add(rest.locate(&wrong.field), field_path(path, &wrong.field), wrong.reason);
         if !known {
             break;
         }
         rest.remove(key);
         let mut silent = Problems::new(Path::new(""), "");
-        let mut fields = Fields::new(&rest, path, spelling, directory, &mut silent);
+        let mut fields = Fields::new(&rest, path, directory, &mut silent);
         checked = task::read(&mut fields).0;
     }
-    (spec, extra.count)
+    (spec, count)
 }
 
-/// The field that the protocol calls `field`, as it is written here.
-fn field_path(task: &str, field: &str, spelling: Spelling) -> String {
-    let field = match spelling {
-        Spelling::File => field.trim_end_matches("_ms").trim_end_matches("_bytes"),
-        Spelling::Protocol => field,
-    };
-    if task.is_empty() { field.to_owned() } else { format!("{task}.{field}") }
+/// The field that the vocabulary calls `field`, as it is written in a task file.
+fn field_path(task: &str, field: &str) -> String {
+    format!("{task}.{}", field.trim_end_matches("_ms").trim_end_matches("_bytes"))
 }
 
 /// Tasks that will hardly find their command.

@@ -121,17 +121,20 @@ fn toml_node(value: &Spanned<DeValue<'_>>) -> Node {
 }
 
 /// Reads JSON. Only its syntax errors have a place.
-pub(super) fn from_json(text: &str, problems: &mut Problems<'_>) -> Table {
-    match serde_json::from_str(text) {
-        Ok(serde_json::Value::Object(object)) => json_table(object),
-        Ok(_) => {
+pub(super) fn json(text: &str, problems: &mut Problems<'_>) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error: serde_json::Error| {
+        let message = error.to_string();
+        let reason = message.rsplit_once(" at line ").map_or(&*message, |(reason, _)| reason);
+        problems.add_at(error.line(), error.column(), reason);
+        serde_json::Value::Object(serde_json::Map::new())
+    })
+}
+
+pub(super) fn from_json(value: serde_json::Value, problems: &mut Problems<'_>) -> Table {
+    match value {
+        serde_json::Value::Object(object) => json_table(object),
+        _ => {
             problems.add(None, "", "must be an object");
-            Table::default()
-        }
-        Err(error) => {
-            let message = error.to_string();
-            let reason = message.rsplit_once(" at line ").map_or(&*message, |(reason, _)| reason);
-            problems.add_at(error.line(), error.column(), reason);
             Table::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Where a stream goes, in a task file.
 
-use super::fields::{Fields, Spelling};
+use super::fields::Fields;
 use super::node::Value;
 use crate::cli::sink::parse_sink;
 use crate::vocabulary::{FileSink, Numbering, Sink};
@@ -9,7 +9,7 @@ use crate::vocabulary::{FileSink, Numbering, Sink};
 pub(super) fn read(fields: &mut Fields<'_, '_, '_>, key: &str) -> Option<Sink> {
     let entry = fields.entry(key)?;
     match &entry.node.value {
-        Value::String(_) if fields.spelling == Spelling::File => {
+        Value::String(_) => {
             // The path is made absolute afterwards, so that a directory that cannot be is told.
             let mut sink = fields.parsed(key, |text| parse_sink(text, str::to_owned))?;
             if let Sink::File(FileSink { path, .. }) | Sink::Fifo { path, .. } = &mut sink {
@@ -64,9 +64,9 @@ fn read_table(fields: &mut Fields<'_, '_, '_>, key: &str) -> Option<Sink> {
     let direct = below.boolean("direct");
     let needless: &[&str] = match kind {
         Some(Kind::Discard | Kind::Inherit) => {
-            &["path", "max_size", "max_size_bytes", "max_files", "numbering", "direct"]
+            &["path", "max_size", "max_files", "numbering", "direct"]
         }
-        Some(Kind::Fifo) => &["max_size", "max_size_bytes", "max_files", "numbering"],
+        Some(Kind::Fifo) => &["max_size", "max_files", "numbering"],
         Some(Kind::File) | None => &[],
     };
     let kind_name = kind.map_or("", |kind| KINDS.iter().find(|k| k.1 == kind).map_or("", |k| k.0));

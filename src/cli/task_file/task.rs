@@ -1,6 +1,6 @@
 //! One table of a task file as a task.
 
-use super::fields::{Fields, Spelling};
+use super::fields::Fields;
 use super::node::{Table, Value};
 use super::{isolation, sink};
 use crate::cli::units::parse_umask;
@@ -69,13 +69,6 @@ fn merge_env(default: &Value, own: &mut Value) {
     }
 }
 
-/// What a task's table says beyond the task itself.
-#[derive(Debug, Default)]
-pub(super) struct Extra {
-    /// How many instances.
-    pub(super) count: Option<u32>,
-}
-
 /// Refuses a command of no letters, which the absence of one looks like.
 fn read_command(fields: &mut Fields<'_, '_, '_>) -> String {
     let command = fields.string("command").unwrap_or_default();
@@ -87,9 +80,8 @@ fn read_command(fields: &mut Fields<'_, '_, '_>) -> String {
     command
 }
 
-/// Reads every field of a task; what is wrong is noted and left out. `count` and `after` are for
-/// task files only, and so is the absence of `name`.
-pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> (TaskSpec, Extra) {
+/// Reads every field of a task, and its count; what is wrong is noted and left out.
+pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> (TaskSpec, Option<u32>) {
     let spec = TaskSpec {
         name: None,
         command: read_command(fields),
@@ -118,16 +110,10 @@ pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> (TaskSpec, Extra) {
         ..TaskSpec::default()
     };
     let stderr = sink::read_stderr(fields, spec.stdout.as_ref());
-    let mut extra = Extra::default();
-    let mut spec = TaskSpec { stderr, ..spec };
-    if fields.spelling == Spelling::File {
-        spec.after = fields.strings("after").unwrap_or_default();
-        extra.count = fields.integer("count", 1..=COUNT_MAX).and_then(|n| u32::try_from(n).ok());
-        fields.refuse("name", "the name of a task is that of its table, [task.NAME]");
-    } else {
-        spec.name = fields.string("name");
-    }
-    (spec, extra)
+    let after = fields.strings("after").unwrap_or_default();
+    let count = fields.integer("count", 1..=COUNT_MAX).and_then(|n| u32::try_from(n).ok());
+    fields.refuse("name", "the name of a task is that of its table, [task.NAME]");
+    (TaskSpec { stderr, after, ..spec }, count)
 }
 
 /// Instances of one task: as many as exited ones are remembered.
@@ -240,11 +226,7 @@ fn read_count(fields: &mut Fields<'_, '_, '_>, key: &str) -> Option<Option<u64>>
 }
 
 fn read_memory(fields: &mut Fields<'_, '_, '_>, key: &str) -> Option<Option<u64>> {
-    let spelled = match fields.spelling {
-        Spelling::File => key.to_owned(),
-        Spelling::Protocol => format!("{key}_bytes"),
-    };
-    if no_limit(fields, &spelled).is_some() {
+    if no_limit(fields, key).is_some() {
         return Some(None);
     }
     fields.size(key).map(Some)

@@ -1,5 +1,6 @@
 //! The verb `up`: the tasks of a file in the foreground.
 
+mod control;
 mod lines;
 mod news;
 mod pipes;
@@ -16,6 +17,7 @@ use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
 use crate::vocabulary::{
     Event, EventKind, IfExists, Request, RequestError, Signal, TaskSpec, Ticket,
 };
+use control::Control;
 use pipes::Pipes;
 use screen::Screen;
 use std::collections::{HashMap, HashSet};
@@ -33,7 +35,7 @@ pub(crate) fn up(arguments: UpArguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match Up::start(tasks, &arguments).and_then(Up::to_the_end) {
+    match Up::start(tasks, &arguments).and_then(Up::until_the_end) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -56,6 +58,7 @@ fn tasks_of(arguments: &UpArguments) -> Result<Vec<TaskSpec>, Vec<String>> {
 struct Up {
     supervisor: Supervisor,
     signals: ProcessSignals,
+    control: Control,
     screen: Screen,
     pipes: Pipes,
     /// Launches that are not answered.
@@ -73,10 +76,16 @@ impl Up {
         let mut caught = vec![Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
         caught.retain(|&signal| signal != Signal::HUP || !terminal::is_ignored(signal));
         let signals = ProcessSignals::catch(&mut supervisor, &caught)?;
-        let screen = Screen::open(&mut supervisor)?;
+        let control = Control::listen(&mut supervisor, arguments)?;
+        let mut screen = Screen::open(&mut supervisor)?;
+        if let Some(path) = control.path() {
+            let hint = format!("to look in: ostler --socket {} ps", path.display());
+            screen.print(&[hint.as_bytes()]);
+        }
         let mut up = Up {
             supervisor,
             signals,
+            control,
             screen,
             pipes: Pipes::new(),
             launches: HashMap::new(),
@@ -111,9 +120,11 @@ impl Up {
     }
 
     /// Whether no task has given up.
-    fn to_the_end(mut self) -> io::Result<bool> {
+    fn until_the_end(mut self) -> io::Result<bool> {
         let mut events = Vec::new();
         loop {
+            self.control.server.dispatch(&mut self.supervisor, &events);
+            self.take_ready();
             self.take_replies();
             self.take_events(&mut events);
             self.pipes.work(&mut self.screen);
@@ -126,13 +137,13 @@ impl Up {
                 return Ok(self.good);
             }
             let more = !self.pipes.is_quiet() && !self.screen.is_full();
-            self.supervisor.turn(more.then_some(Duration::ZERO), &mut events)?;
-            self.take_ready();
+            let waits = [more.then_some(Duration::ZERO), self.control.server.timeout()];
+            self.supervisor.turn(waits.into_iter().flatten().min(), &mut events)?;
         }
     }
 
     fn take_ready(&mut self) {
-        while let Some(ready) = self.supervisor.next_ready() {
+        while let Some(ready) = self.control.server.next_ready() {
             if ready.id == self.signals.watch() {
                 for signal in self.signals.take() {
                     let again = self.stopping || signal == Signal::QUIT;
@@ -153,7 +164,7 @@ impl Up {
     }
 
     fn take_replies(&mut self) {
-        while let Some((ticket, reply)) = self.supervisor.next_reply() {
+        while let Some((ticket, reply)) = self.control.server.next_reply() {
             let Some(name) = self.launches.remove(&ticket) else { continue };
             let Err(error) = reply else { continue };
             if self.stopping {
@@ -178,9 +189,11 @@ impl Up {
             if event.kind == EventKind::Finished && event.status.gave_up {
                 self.good = false;
             }
+            if event.kind == EventKind::Exited {
+                self.pipes.finish(name, &mut self.screen);
+            }
             if let Some(news) = news::line(&event) {
-                let after_output = event.kind == EventKind::Exited;
-                self.pipes.tell(name, news, after_output, &mut self.screen);
+                self.screen.print(&[news.as_bytes()]);
             }
         }
     }

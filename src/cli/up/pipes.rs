@@ -3,7 +3,7 @@
 use super::lines::Lines;
 use super::screen::Screen;
 use crate::reactor::{Supervisor, WatchId};
-use crate::sys::room;
+use crate::sys::pipe;
 use crate::vocabulary::{Sink, TaskSpec};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// What is read of one task before the next has its turn.
 const READ_BYTES: usize = 16 << 10;
+/// Reads of one task after its end: as many as a pipe of the largest size holds. What others still
+/// write into it has to wait as before.
+const READS_MAX: usize = (1 << 20) / READ_BYTES;
 
 /// The pipes of all tasks.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub(super) struct Pipes {
     sources: Vec<Source>,
     by_watch: HashMap<WatchId, usize>,
     by_name: HashMap<String, usize>,
-    /// Those with something to read, or to say after it; each once.
+    /// Those with something to read, each once.
     ready: VecDeque<usize>,
     buffer: Vec<u8>,
 }
@@ -33,8 +36,6 @@ struct Source {
     prefix: String,
     lines: Lines,
     is_ready: bool,
-    /// To be said after what it has written.
-    news: VecDeque<String>,
 }
 
 impl Pipes {
@@ -57,31 +58,27 @@ impl Pipes {
         prefix: String,
     ) -> io::Result<()> {
         let index = self.sources.len();
-        let mut pipe = None;
+        let mut relayed = None;
         if spec.stdout.is_none() || spec.stderr.is_none() {
-            let (reader, writer) = room::relay_pipe()?;
+            let (reader, writer) = pipe::make_pipe(None)?;
+            pipe::let_holders_reopen(writer.as_fd())?;
             let watch = supervisor.watch(reader.as_fd())?;
             self.by_watch.insert(watch, index);
-            pipe = Some(File::from(reader));
+            relayed = Some(File::from(reader));
             // One pipe for both, so that their order stays.
             let sink = Sink::Descriptor(Arc::new(writer));
             spec.stdout.get_or_insert_with(|| sink.clone());
             spec.stderr.get_or_insert(sink);
         }
         self.by_name.insert(name.to_owned(), index);
-        let (lines, news) = (Lines::default(), VecDeque::new());
-        self.sources.push(Source { pipe, prefix, lines, is_ready: false, news });
+        let lines = Lines::default();
+        self.sources.push(Source { pipe: relayed, prefix, lines, is_ready: false });
         Ok(())
     }
 
     /// A watched descriptor became ready; it may be another's.
     pub(super) fn note(&mut self, watch: WatchId) {
-        if let Some(&index) = self.by_watch.get(&watch) {
-            self.make_ready(index);
-        }
-    }
-
-    fn make_ready(&mut self, index: usize) {
+        let Some(&index) = self.by_watch.get(&watch) else { return };
         if let Some(source) = self.sources.get_mut(index)
             && !source.is_ready
         {
@@ -90,20 +87,20 @@ impl Pipes {
         }
     }
 
-    /// Says something of a task: after what the task has written, where `after_output`, and in any
-    /// case after what is still to be said.
-    pub(super) fn tell(&mut self, name: &str, news: String, after_output: bool, to: &mut Screen) {
+    /// Moves all that a task has written to the screen, full or not: its run has ended, so that it
+    /// is no more than a pipe holds. A line without an end ends here.
+    pub(super) fn finish(&mut self, name: &str, screen: &mut Screen) {
         let index = self.by_name.get(name).copied();
-        match index.and_then(|index| self.sources.get_mut(index)) {
-            Some(source) if after_output || !source.news.is_empty() => {
-                source.news.push_back(news);
-                index.into_iter().for_each(|index| self.make_ready(index));
+        let Some(source) = index.and_then(|index| self.sources.get_mut(index)) else { return };
+        for _ in 0..READS_MAX {
+            if !source.relay(&mut self.buffer, screen) {
+                break;
             }
-            _ => to.print(&[news.as_bytes()]),
         }
+        source.end_line(screen);
     }
 
-    /// Whether there is nothing to read and nothing to say.
+    /// Whether there is nothing to read.
     pub(super) fn is_quiet(&self) -> bool {
         self.ready.is_empty()
     }
@@ -120,7 +117,6 @@ impl Pipes {
                 self.ready.push_back(index);
             } else {
                 source.is_ready = false;
-                source.say(screen);
             }
         }
     }
@@ -148,14 +144,8 @@ impl Source {
         }
     }
 
-    /// All it has written is on the screen: says what is to be said after it.
-    fn say(&mut self, screen: &mut Screen) {
-        if !self.news.is_empty() {
-            let prefix = self.prefix.as_bytes();
-            self.lines.finish(|line| screen.print(&[prefix, line]));
-        }
-        for news in self.news.drain(..) {
-            screen.print(&[news.as_bytes()]);
-        }
+    fn end_line(&mut self, screen: &mut Screen) {
+        let prefix = self.prefix.as_bytes();
+        self.lines.finish(|line| screen.print(&[prefix, line]));
     }
 }

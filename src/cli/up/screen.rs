@@ -2,10 +2,11 @@
 //! more output of tasks is taken. They wait then, and nothing is lost.
 
 use crate::reactor::{Supervisor, WatchId};
-use crate::sys::room;
+use crate::sys::channel::Channel;
+use crate::sys::pipe::{Again, open_again};
+use nix::errno::Errno;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, ErrorKind, Write, stdout};
+use std::io::{self, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Above this many bytes the queue is full.
@@ -14,7 +15,7 @@ const QUEUE_BYTES_MAX: usize = 256 << 10;
 /// Standard output.
 #[derive(Debug)]
 pub(super) struct Screen {
-    out: File,
+    out: Channel,
     /// A regular file cannot be watched, and need not be.
     watch: Option<WatchId>,
     queue: VecDeque<u8>,
@@ -23,18 +24,19 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Opens standard output another time, so that not to wait for it is no concern of those who
-    /// share it.
+    /// share it. What cannot be opened (a socket) or has a position (a file) is copied.
     pub(super) fn open(supervisor: &mut Supervisor) -> io::Result<Screen> {
+        let stdout = stdout();
         let regular = std::fs::metadata("/proc/self/fd/1").is_ok_and(|out| out.is_file());
-        let out: OwnedFd = if regular {
-            // Another opening would have a position of its own.
-            stdout().as_fd().try_clone_to_owned()?
-        } else {
-            room::open_without_waiting(stdout())?
+        let opened = open_again(stdout.as_fd(), Again::WriteOnly).ok().filter(|_| !regular);
+        let out: OwnedFd = match opened {
+            Some(out) => out,
+            None => stdout.as_fd().try_clone_to_owned()?,
         };
-        // Devices such as /dev/null cannot be watched either.
-        let watch = if regular { None } else { supervisor.watch(out.as_fd()).ok() };
-        Ok(Screen { out: File::from(out), watch, queue: VecDeque::new(), closed: false })
+        // Files, and devices such as /dev/null, cannot be watched and need not be.
+        let watch = supervisor.watch(out.as_fd()).ok();
+        let (out, queue) = (Channel::new(out)?, VecDeque::new());
+        Ok(Screen { out, watch, queue, closed: false })
     }
 
     /// Under which it becomes ready.
@@ -67,13 +69,12 @@ impl Screen {
 
     /// Writes what goes.
     pub(super) fn flush(&mut self) {
-        while !self.queue.is_empty() && room::has_room(&self.out) {
+        while !self.queue.is_empty() {
             let (front, _) = self.queue.as_slices();
-            let piece = front.get(..front.len().min(room::CERTAIN_BYTES)).unwrap_or(front);
-            match self.out.write(piece) {
+            match self.out.write(front) {
                 Ok(written) => drop(self.queue.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
                 Err(_) => {
                     self.closed = true;
                     self.queue = VecDeque::new();

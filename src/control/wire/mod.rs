@@ -16,7 +16,7 @@ pub(crate) use limits::decode_resources;
 pub(crate) use status::{ExitShape, StartErrorShape, StatusShape};
 pub(crate) use task::{TaskShape, decode_task};
 
-use crate::vocabulary::{InvalidField, Status, TaskSpec};
+use crate::vocabulary::{InvalidField, TaskSpec};
 use serde_json::Value;
 
 /// A task as the protocol has it.
@@ -34,7 +34,8 @@ pub fn task_to_json(spec: &TaskSpec) -> Value {
 }
 
 /// A status as the protocol has it; `id` is the printed form of its launch's id.
-pub(crate) fn status_to_json(status: &Status, id: String) -> String {
+#[cfg(feature = "cli")]
+pub(crate) fn status_to_json(status: &crate::vocabulary::Status, id: String) -> String {
     // As above: nothing of it can fail. A string, so that the fields keep their order.
     serde_json::to_string(&StatusShape::of(status, id, None)).unwrap_or_default()
 }

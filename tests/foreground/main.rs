@@ -1,0 +1,9 @@
+//! The built program with real processes: run, up and daemon.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod daemon;
+mod run;
+mod support;
+mod terminal;
+mod up;
