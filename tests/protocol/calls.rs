@@ -254,12 +254,11 @@ fn shutdown_is_answered_and_ends_the_daemon() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let status = launch(&mut client, shell("a", "exec sleep 60"));
-    let waits = std::thread::spawn({
-        let mut client = daemon.client();
-        move || answer(&mut client, "Wait", json!({"name": "a"}))
-    });
+    let mut waits = daemon.raw();
+    waits.send(&json!({"method": "org.ostler.Wait", "parameters": {"name": "a"}}));
     assert_eq!(answer(&mut client, "Shutdown", json!({"stop_tasks": true})), json!({}));
-    assert_eq!(waits.join().expect("answered")["status"]["state"], "exited");
+    let waited = waits.next().expect("a reply");
+    assert_eq!(waited["parameters"]["status"]["state"], "exited");
     let socket = daemon.socket.clone();
     assert_eq!(daemon.ended(), 0);
     assert!(!socket.exists());

@@ -67,6 +67,8 @@ fn the_varlink_crate_drives_it() {
 fn a_stream_ends_with_its_client() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
+    // Answered, so that it is counted.
+    super::fixture::answer(&mut client, "Version", json!({}));
     let before = descriptors(&daemon);
     for _ in 0..50 {
         let mut watcher = daemon.client();
