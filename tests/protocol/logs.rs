@@ -62,9 +62,9 @@ fn following_goes_on_over_restarts_and_ends_with_the_task() {
 fn what_is_written_is_seen_at_once() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
-    let fifo = daemon.path("fifo");
-    let line = format!("mkfifo {fifo}; echo begun; while read line < {fifo}; do echo $line; done");
-    launch(&mut client, logging("a", &line, &daemon.path("out")));
+    let line = "trap 'echo one' USR1; trap 'echo two' USR2; echo begun; \
+                while :; do sleep 0.05; done";
+    launch(&mut client, logging("a", line, &daemon.path("out")));
     let parameters = json!({"name": "a", "stream": "stdout", "lines": 10});
     let mut stream = client.stream("org.ostler.Logs", parameters).expect("sent");
     let mut seen = String::new();
@@ -74,10 +74,13 @@ fn what_is_written_is_seen_at_once() {
             assert!(expected.starts_with(&seen), "{seen:?}");
         }
     };
+    let mut other = daemon.client();
+    let mut signal =
+        |signal: &str| answer(&mut other, "Signal", json!({"name": "a", "signal": signal}));
     see("begun\n");
-    std::fs::write(&fifo, "one\n").expect("written");
+    signal("USR1");
     see("begun\none\n");
-    std::fs::write(&fifo, "two\n").expect("written");
+    signal("USR2");
     see("begun\none\ntwo\n");
     answer(&mut daemon.client(), "Stop", json!({"name": "a", "grace_ms": 0}));
     let rest: String = stream.map(|reply| text(&reply.expect("no error"))).collect();
