@@ -3,7 +3,8 @@
 use ostler::engine::{Action, Config, Engine, Input, Output};
 use ostler::{
     Answer, Containment, EventKind, ExitStatus, IfExists, Mono, Now, Pid, Reply, Request,
-    RequestError, Stage, StartError, StateName, TaskId, TaskSpec, Ticket, Wall, limits,
+    RequestError, RestartMode, RestartPolicy, Stage, StartError, StateName, TaskId, TaskSpec,
+    Ticket, Wall, limits,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -348,6 +349,45 @@ fn what_cannot_be_killed_holds_up_no_shutdown() {
         scene.ends("b");
         assert_eq!(scene.state("b"), StateName::Exited);
     }
+}
+
+#[test]
+fn nothing_is_restarted_in_a_shutdown() {
+    let mut scene = Scene::new();
+    let policy = RestartPolicy { mode: RestartMode::Always, ..Default::default() };
+    for name in ["a", "backoff"] {
+        scene.launch_spec(TaskSpec { restart: policy.clone(), ..spec(name, &[]) }, IfExists::Fail);
+        scene.runs(name);
+    }
+    scene.launch("b", &["a", "backoff"]);
+    scene.runs("b");
+    scene.ends("backoff");
+    assert_eq!(scene.state("backoff"), StateName::Backoff);
+    let ticket = scene.shutdown(None);
+    assert_eq!(scene.state("backoff"), StateName::Exited);
+    assert_eq!(scene.state("a"), StateName::Running, "b comes after it and lives");
+    scene.ends("a");
+    assert_eq!(scene.state("a"), StateName::Exited);
+    scene.ends("b");
+    assert_eq!(scene.reply(ticket), Some(&Ok(Answer::Done)));
+}
+
+#[test]
+fn a_restart_that_is_stuck_starts_nothing_later() {
+    let mut scene = Scene::new();
+    scene.launch("a", &[]);
+    scene.runs("a");
+    let restart = scene.restart("a");
+    scene.tell("a", Input::MainExited(ExitStatus::Signaled(2)));
+    scene.passes(limits::STUCK_AFTER);
+    scene.tell("a", Input::Processes(Vec::new()));
+    assert_eq!(scene.reply(restart), None, "none is seen: it may be over any moment");
+    scene.passes(limits::STUCK_AFTER);
+    scene.tell("a", Input::Processes(vec![Pid::new(8).expect("positive")]));
+    assert!(matches!(scene.error(restart), RequestError::StillRunning { .. }));
+    scene.tell("a", Input::Empty { oom_killed: None });
+    scene.tell("a", Input::OutputSettled { pending: false });
+    assert_eq!(scene.state("a"), StateName::Exited);
 }
 
 #[test]
