@@ -291,7 +291,9 @@ impl Checker {
         }
         if let (Asked::Restart, Ok(Answer::Status(status))) = (asked, reply) {
             let run = self.tasks.get(&status.identity.number).and_then(|seen| seen.run);
-            let fresh = run.is_some_and(|run| run.started && run.kill_from.is_none());
+            // In a shutdown its turn may not have come.
+            let stops = self.stops_tasks;
+            let fresh = run.is_some_and(|run| run.started && (run.kill_from.is_none() || stops));
             assert!(fresh, "a restart is answered by a run that is being ended");
         }
         if asked == Asked::Launch {

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use world::World;
 
-/// Seeds that once found something.
-const FAILED_ONCE: [u64; 0] = [];
+/// Seeds that once found something wrong, in the engine or in what is asked of it.
+const FAILED_ONCE: [u64; 2] = [18, 27_924];
 const SEEDS: u64 = 400;
 const STEPS: u64 = 700;
 
