@@ -93,15 +93,17 @@ impl Supervisor {
     /// SIGKILL to every process of a run whose main one lives.
     pub(super) fn kill_main_and_group(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
-        let killed = match (run.containment, self.engine.identity(task)) {
-            (Containment::CgroupV2, Some(identity)) => self.groups.kill(&identity.name, run.number),
-            _ => Err(Errno::ENOSYS),
+        let rest = match (run.containment, self.engine.identity(task)) {
+            (Containment::CgroupV2, Some(identity)) => {
+                let killed = self.groups.kill(&identity.name, run.number);
+                if killed.is_ok() { Vec::new() } else { processes::descendants(run.pid) }
+            }
+            _ => processes::descendants(run.pid),
         };
-        if killed.is_ok() {
-            return;
+        if run.containment == Containment::Session {
+            let _ = processes::kill_group(run.pid, Signal::KILL);
         }
-        let rest = processes::descendants(run.pid);
-        let _ = processes::kill_group(run.pid, Signal::KILL);
+        // It may not have entered its group yet, or may have left it.
         if let Err(errno) = kill_main(run, Signal::KILL) {
             log::warn!("cannot kill process {}: {}", run.pid, errno.desc());
         }

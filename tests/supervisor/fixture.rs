@@ -3,13 +3,16 @@
 #![allow(unsafe_code)]
 
 use ostler::{
-    Answer, CgroupMode, Event, EventKind, ExitNotification, IfExists, LaunchWay, Options, Reply,
-    Request, RequestError, Status, Supervisor, TaskId, TaskSpec,
+    Answer, CgroupMode, Event, ExitNotification, IfExists, LaunchWay, Options, Reply, Request,
+    RequestError, StateName, Status, Supervisor, TaskId, TaskSpec,
 };
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const GLANCE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Fixture {
     pub(crate) supervisor: Supervisor,
@@ -59,6 +62,11 @@ pub(crate) fn alone(test: impl Fn(Fixture)) {
         // the test harness's output, which the child does not use.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
+                // What the harness captures of a child is never shown.
+                std::panic::set_hook(Box::new(|panic| {
+                    let text = format!("{panic}\n");
+                    let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
+                }));
                 let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     test(Fixture::new(options));
                 }));
@@ -78,9 +86,14 @@ impl Fixture {
         Fixture { supervisor: Supervisor::new(options).unwrap(), events: Vec::new() }
     }
 
+    /// Launches a task and waits until it has run.
     #[track_caller]
     pub(crate) fn launch(&mut self, spec: TaskSpec) -> TaskId {
-        self.supervisor.launch(spec).unwrap()
+        let task = self.supervisor.launch(spec).unwrap();
+        self.until(|fixture| {
+            let status = fixture.supervisor.status(task).unwrap();
+            (status.state != StateName::Pending).then_some(task)
+        })
     }
 
     /// Turns the loop until `done` says what was waited for.
@@ -93,20 +106,9 @@ impl Fixture {
             }
             let left = PATIENCE.checked_sub(start.elapsed());
             assert!(left.is_some(), "nothing came; events: {:#?}", self.told());
-            self.supervisor.turn(left, &mut self.events).unwrap();
+            // Some of what is waited for happens outside of the loop.
+            self.supervisor.turn(Some(GLANCE), &mut self.events).unwrap();
         }
-    }
-
-    /// Waits for an event of a task.
-    #[track_caller]
-    pub(crate) fn event(&mut self, name: &str, kind: EventKind) -> Event {
-        self.until(|fixture| {
-            let found = fixture
-                .events
-                .iter()
-                .find(|event| event.kind == kind && &*event.status.identity.name == name);
-            found.cloned()
-        })
     }
 
     /// Asks, and turns the loop until the answer comes.
@@ -171,13 +173,8 @@ pub(crate) fn lives(pid: i32) -> bool {
 /// Turns the loop until a file holds a line, and hands that out.
 #[track_caller]
 pub(crate) fn line_of(fixture: &mut Fixture, path: &std::path::Path) -> String {
-    let start = Instant::now();
-    loop {
+    fixture.until(|_| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        if let Some((line, _)) = text.split_once('\n') {
-            return line.to_owned();
-        }
-        assert!(start.elapsed() < PATIENCE, "{} stays empty", path.display());
-        fixture.supervisor.turn(Some(Duration::from_millis(5)), &mut fixture.events).unwrap();
-    }
+        text.split_once('\n').map(|(line, _)| line.to_owned())
+    })
 }
