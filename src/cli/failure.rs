@@ -157,6 +157,10 @@ fn write_refusal(f: &mut fmt::Formatter<'_>, error: &str, parameters: &Value) ->
         }
         "UnknownSignal" => write!(f, "{} is not a signal", text("signal")),
         "TimedOut" => f.write_str("timed out"),
+        // The name of a method says no more than the verb does.
+        "Unsupported" if text("feature").starts_with(|c: char| c.is_ascii_uppercase()) => {
+            f.write_str(text("reason"))
+        }
         "Unsupported" => write!(f, "{}: {}", text("feature"), text("reason")),
         "NotPermitted" => write!(f, "{}: {}", text("field"), text("reason")),
         "NotKept" => {

@@ -79,6 +79,7 @@ pub(crate) fn show_size(bytes: u64) -> String {
 pub(crate) fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (whole, unit) = match seconds {
+        0 if duration.is_zero() => (1, 1),
         0 => return format!("{}ms", duration.as_millis()),
         1..60 => (1, 1),
         60..3600 => (60, 1),
@@ -132,6 +133,7 @@ mod tests {
     #[test]
     fn spans_are_short() {
         let show = |seconds| show_duration(Duration::from_secs(seconds));
+        assert_eq!(show(0), "0s");
         assert_eq!(show(59), "59s");
         assert_eq!(show(61), "1m 1s");
         assert_eq!(show(3725), "1h 2m");

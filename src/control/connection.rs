@@ -5,10 +5,9 @@ use super::session::Session;
 use crate::reactor::WatchId;
 use crate::sys::channel::Channel;
 use crate::vocabulary::Ticket;
+use crate::vocabulary::limits::{RECEIVE_TURN_BYTES, SEND_PATIENCE};
 use nix::errno::Errno;
-
-/// Bytes read from one client in one turn, so that a flooder does not starve the others.
-const READ_TURN_BYTES: usize = 256 << 10;
+use std::time::Instant;
 
 /// A client.
 #[derive(Debug)]
@@ -22,6 +21,8 @@ pub(super) struct Connection {
     pub(super) stdio: bool,
     /// Nothing more will come in.
     pub(super) ended: bool,
+    /// Its queue is full, and it has read nothing since then.
+    pub(super) stalled: Option<Instant>,
     /// It stands in the list of those that are to be served.
     pub(super) queued: bool,
     /// Who it is, for the log.
@@ -68,6 +69,7 @@ impl Connection {
             writer,
             stdio: false,
             ended: false,
+            stalled: None,
             queued: false,
             who,
         }
@@ -79,7 +81,7 @@ impl Connection {
 
     /// Reads what has come, as far as there is room for it.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Result<(), Gone> {
-        let mut left = READ_TURN_BYTES;
+        let mut left = RECEIVE_TURN_BYTES;
         while self.reader.readable && !self.ended && left > 0 && self.session.wants_input() {
             match self.reader.channel.read(buffer) {
                 Ok(0) => self.ended = true,
@@ -108,7 +110,10 @@ impl Connection {
                 break;
             }
             match writer.channel.write(self.session.output()) {
-                Ok(bytes) => self.session.sent(bytes),
+                Ok(bytes) => {
+                    self.session.sent(bytes);
+                    self.stalled = None;
+                }
                 Err(Errno::EAGAIN) => writer.writable = false,
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
@@ -117,11 +122,12 @@ impl Connection {
                 }
             }
         }
-        if self.session.overflows() {
-            log::warn!("client={} dropped: it does not read its answers", self.who);
-            return Err(Gone);
-        }
         Ok(())
+    }
+
+    /// Whether its answers wait for it in vain.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some_and(|since| since.elapsed() >= SEND_PATIENCE)
     }
 
     /// Whether nothing is left to be done for this client: it is gone, or it was answered all and

@@ -6,14 +6,13 @@ use super::server::{Server, watched};
 use crate::reactor::Supervisor;
 use crate::sys::channel::Channel;
 use crate::sys::peer::Peer;
+use crate::vocabulary::limits::ACCEPTS_PER_TURN;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-/// Connections accepted in one turn.
-const ACCEPTS_PER_TURN: usize = 64;
 /// Failures of the same kind are logged so often at most.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -58,17 +57,24 @@ impl Listening {
         self.sockets.iter().any(|socket| socket.state == State::Unfinished)
     }
 
-    pub(super) fn unfinished(&self) -> Vec<usize> {
-        self.in_state(State::Unfinished)
-    }
-
-    pub(super) fn paused(&self) -> Vec<usize> {
-        self.in_state(State::Paused)
-    }
-
-    fn in_state(&self, state: State) -> Vec<usize> {
+    fn unfinished(&self) -> Vec<usize> {
         let sockets = self.sockets.iter().enumerate();
-        sockets.filter(|(_, socket)| socket.state == state).map(|(key, _)| key).collect()
+        let unfinished = sockets.filter(|(_, socket)| socket.state == State::Unfinished);
+        unfinished.map(|(key, _)| key).collect()
+    }
+
+    /// Somebody waits to be accepted.
+    pub(super) fn ring(&mut self, key: usize) {
+        self.set(key, State::Unfinished);
+    }
+
+    /// Tries those again that failed.
+    pub(super) fn retry(&mut self) {
+        for socket in &mut self.sockets {
+            if socket.state == State::Paused {
+                socket.state = State::Unfinished;
+            }
+        }
     }
 
     fn set(&mut self, key: usize, state: State) {
@@ -93,8 +99,16 @@ impl Listening {
 }
 
 impl Server {
-    /// Accepts what waits on a socket.
-    pub(super) fn accept(&mut self, supervisor: &mut Supervisor, key: usize) {
+    /// Accepts what waits on the sockets.
+    pub(super) fn accept_all(&mut self, supervisor: &mut Supervisor) {
+        if self.listening.has_more() {
+            for key in self.listening.unfinished() {
+                self.accept(supervisor, key);
+            }
+        }
+    }
+
+    fn accept(&mut self, supervisor: &mut Supervisor, key: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listening.accept(key) {
                 Ok(stream) => self.admit(supervisor, stream),
@@ -159,7 +173,11 @@ impl Server {
             .map_err(io::Error::from)
             .and_then(|channel| watched(supervisor, channel));
         match wire {
-            Ok(wire) => self.add(Connection::new(wire, None, who)),
+            Ok(wire) => {
+                let key = self.add(Connection::new(wire, None, who));
+                // At once: it may be gone already, and should take nobody's place.
+                self.serve(supervisor, key);
+            }
             Err(error) => self.listening.log(&format!("client={who} lost: {error}")),
         }
     }

@@ -87,6 +87,8 @@ pub struct Server {
     /// Those that follow a log.
     followers: BTreeSet<usize>,
     watching: Option<Watching>,
+    /// Those whose queue is full.
+    pub(super) full: BTreeSet<usize>,
     /// When followers and listeners are looked at that nothing tells about.
     look_at: Option<Instant>,
     host_replies: VecDeque<(Ticket, Reply)>,
@@ -129,6 +131,7 @@ impl Server {
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
             watching: None,
+            full: BTreeSet::new(),
             look_at: None,
             host_replies: VecDeque::new(),
             host_ready: VecDeque::new(),
@@ -182,7 +185,7 @@ impl Server {
     pub fn dispatch(&mut self, supervisor: &mut Supervisor, events: &[Event]) {
         self.take_events(supervisor, events);
         while let Some(ready) = supervisor.next_ready() {
-            self.take_ready(supervisor, ready);
+            self.take_ready(ready);
         }
         self.look(supervisor);
         self.take_replies(supervisor);
@@ -191,6 +194,8 @@ impl Server {
                 let Some(key) = self.queue.pop_front() else { break };
                 self.serve(supervisor, key);
             }
+            // After those who may have left, and make room.
+            self.accept_all(supervisor);
             if !self.take_replies(supervisor) {
                 break;
             }
@@ -228,7 +233,7 @@ impl Server {
     }
 
     /// Takes in a client and looks at it at once.
-    pub(super) fn add(&mut self, connection: Connection) {
+    pub(super) fn add(&mut self, connection: Connection) -> usize {
         let watches = [
             (connection.reader.watch, true),
             (connection.writer.as_ref().and_then(|writer| writer.watch), false),
@@ -239,6 +244,7 @@ impl Server {
             watch.map(|watch| self.watches.insert(watch, what));
         }
         self.wake(key);
+        key
     }
 
     /// Puts a connection in the list of those to be served.
@@ -286,13 +292,13 @@ impl Server {
         }
     }
 
-    fn take_ready(&mut self, supervisor: &mut Supervisor, ready: Ready) {
+    fn take_ready(&mut self, ready: Ready) {
         let Some(&watched) = self.watches.get(&ready.id) else {
             self.host_ready.push_back(ready);
             return;
         };
         match watched {
-            Watched::Listener(key) => self.accept(supervisor, key),
+            Watched::Listener(key) => self.listening.ring(key),
             Watched::Reader(key) | Watched::Writer(key) => {
                 if let Some(connection) = self.connections.get_mut(key) {
                     let wire = match (&watched, &mut connection.writer) {
@@ -314,16 +320,20 @@ impl Server {
 
     /// Looks at what nothing tells about, when it is time.
     fn look(&mut self, supervisor: &mut Supervisor) {
-        if self.listening.has_more() {
-            for key in self.listening.unfinished() {
-                self.accept(supervisor, key);
-            }
+        if self.look_at.is_none_or(|at| at > Instant::now()) {
+            return;
         }
-        if self.look_at.is_some_and(|at| at <= Instant::now()) {
-            self.look_at = None;
-            self.wake_followers(None);
-            for key in self.listening.paused() {
-                self.accept(supervisor, key);
+        self.look_at = None;
+        self.wake_followers(None);
+        self.listening.retry();
+        for key in std::mem::take(&mut self.full) {
+            let Some(connection) = self.connections.get(key) else { continue };
+            if connection.is_stalled() {
+                log::warn!("client={} dropped: it does not read its answers", connection.who);
+                self.remove(supervisor, key);
+            } else if connection.stalled.is_some() {
+                self.full.insert(key);
+                self.look_later();
             }
         }
     }

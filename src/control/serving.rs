@@ -5,9 +5,9 @@ use super::connection::Pending;
 use super::message::Call;
 use super::server::{Parts, Server};
 use crate::reactor::Supervisor;
+use crate::vocabulary::limits::CALLS_PER_TURN;
+use std::time::Instant;
 
-/// Calls of one client in one turn.
-const CALLS_PER_TURN: usize = 64;
 /// Pieces of a stream in one turn.
 const PIECES_PER_TURN: usize = 4;
 /// One read.
@@ -27,9 +27,16 @@ impl Server {
         let sent = connection.send();
         let more = match step {
             Step::More => true,
+            // Unless it is written whole, the next room in the socket is told.
             Step::Full => connection.session.output().is_empty(),
             Step::Idle | Step::Over => false,
         };
+        if connection.session.is_full() {
+            connection.stalled.get_or_insert_with(Instant::now);
+            self.full.insert(key);
+            self.look_later();
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if sent.is_err() || !more && connection.is_over() {
             self.remove(supervisor, key);
         } else if more || connection.can_go_on() {
@@ -48,6 +55,7 @@ impl Server {
                     step => return step,
                 },
                 Pending::None => match connection.session.next_call() {
+                    None if connection.session.is_full() => return Step::Full,
                     None => return Step::Idle,
                     Some(call) => self.begin(supervisor, key, call),
                 },

@@ -48,7 +48,7 @@ impl Session {
 
     /// The next call, unless one is under way. What is no call is answered here.
     pub(crate) fn next_call(&mut self) -> Option<Call> {
-        while self.state == State::Idle {
+        while self.state == State::Idle && !self.is_full() {
             let rest = self.input.rest();
             let new = rest.get(self.scanned..).unwrap_or_default();
             let end = new.iter().position(|&byte| byte == 0).map(|end| self.scanned + end);
@@ -139,9 +139,9 @@ impl Session {
         self.output.advance(bytes);
     }
 
-    /// The client does not read: more waits for it than is kept.
-    pub(crate) fn overflows(&self) -> bool {
-        self.output.rest().len() > SEND_QUEUE_BYTES_MAX
+    /// No call is taken: the answer might be more than is kept for a client that does not read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.output.rest().len() + MESSAGE_BYTES_MAX > SEND_QUEUE_BYTES_MAX
     }
 
     /// Nothing more will come out.
@@ -318,19 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn unread_answers_overflow() {
+    fn no_call_is_taken_while_the_answers_are_not_read() {
         let mut session = Session::default();
         let answer = json!({"text": "x".repeat(MESSAGE_BYTES_MAX - 100)});
         for _ in 0..4 {
             session.receive(&call("a.A"));
-            session.next_call();
+            assert!(session.next_call().is_some());
             session.reply(&answer);
         }
-        assert!(!session.overflows());
-        session.receive(&call("a.A"));
-        session.next_call();
-        session.reply(&answer);
-        assert!(session.overflows());
+        assert!(session.is_full());
+        assert!(session.output().len() <= SEND_QUEUE_BYTES_MAX);
+        session.receive(&call("a.B"));
+        assert_eq!(session.next_call(), None);
+        session.sent(MESSAGE_BYTES_MAX);
+        assert_eq!(session.next_call().expect("a call").method, "a.B");
     }
 
     proptest! {

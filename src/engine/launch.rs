@@ -5,7 +5,7 @@ use super::waiting::{Ask, Asker};
 use super::{Engine, Outcome, Timer};
 use crate::vocabulary::limits::{EXITED_TASKS_MAX, LAUNCH_TIMEOUT_DEFAULT, TASKS_MAX};
 use crate::vocabulary::{
-    Answer, EventKind, Identity, IfExists, InvalidField, Now, RequestError, TaskId, TaskSpec,
+    Answer, EventKind, Identity, IfExists, InvalidField, Mono, Now, RequestError, TaskId, TaskSpec,
     Ticket,
 };
 use std::sync::Arc;
@@ -77,13 +77,7 @@ impl Engine {
     }
 
     /// Remembers who waits for what.
-    pub(super) fn ask(
-        &mut self,
-        ticket: Ticket,
-        task: TaskId,
-        ask: Ask,
-        deadline: Option<crate::vocabulary::Mono>,
-    ) {
+    pub(super) fn ask(&mut self, ticket: Ticket, task: TaskId, ask: Ask, deadline: Option<Mono>) {
         if let Some(at) = deadline {
             self.deadlines.add(at, Timer::Asker(ticket));
         }

@@ -192,9 +192,8 @@ impl Engine {
         self.event(now, id, EventKind::Finished, Some(why.to_owned()));
         self.answer_status(id, Ask::Wait);
         self.answer_status(id, Ask::Stop);
-        let Some(task) = self.table.get_mut(id) else { return };
+        let Some(task) = self.table.get(id) else { return };
         let remove = task.then == Then::Remove || task.identity.spec.auto_remove;
-        task.then = Then::Policy;
         let name = task.identity.name.to_string();
         // A restart that a stop took back.
         let over: Reply = Err(match self.shutdown {

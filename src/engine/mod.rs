@@ -37,8 +37,8 @@ use table::Table;
 use task::State;
 use waiting::{Ask, Askers};
 
-/// Room for outputs that is kept for the next turn; more is given back after a burst.
-const OUTPUTS_KEPT: usize = 256;
+/// Room in queues that is kept for the next turn; more is given back after a burst.
+const ROOM_KEPT: usize = 256;
 
 /// How an engine starts.
 #[derive(Clone, Debug)]
@@ -177,8 +177,9 @@ impl Engine {
     /// The next thing to be done, in order.
     pub fn next_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
-        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
-            self.outputs.shrink_to(OUTPUTS_KEPT);
+        if output.is_none() {
+            give_back(&mut self.outputs);
+            give_back(&mut self.work);
         }
         output
     }
@@ -310,5 +311,11 @@ impl Engine {
         if let Some(status) = self.status(id) {
             self.answer(id, ask, &Ok(Answer::Status(Box::new(status))));
         }
+    }
+}
+
+fn give_back<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > ROOM_KEPT {
+        queue.shrink_to(ROOM_KEPT);
     }
 }

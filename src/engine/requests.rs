@@ -99,7 +99,6 @@ impl Engine {
         let Some(status) = self.status(id) else { return };
         self.act(id, Action::Forget);
         self.event(now, id, EventKind::Removed, None);
-        self.set_deadline(id, None);
         self.order.unlink(id);
         self.table.remove(id);
         let name = status.identity.name.to_string();

@@ -17,7 +17,8 @@ pub(super) struct History {
     window: Window,
 }
 
-/// The restarts within the interval. Boxed: most tasks never restart.
+/// The restarts within the interval. Boxed: most tasks never restart, and should be small.
+#[allow(clippy::box_collection)]
 #[derive(Clone, Debug, Default)]
 enum Window {
     #[default]

@@ -51,14 +51,14 @@ impl Engine {
     pub(super) fn started(&mut self, now: Now, id: TaskId, main: Pid) {
         let Some(task) = self.table.get_mut(id) else { return };
         let first = task.started.is_none();
-        let restart_follows = task.then == Then::Restart;
+        let stopped = task.then != Then::Policy;
         task.started = Some(now.wall);
         task.began = now.mono;
         task.error = None;
         self.enter(id, State::Running { main }, None);
         self.event(now, id, EventKind::Started, None);
         self.answer_status(id, Ask::Launch);
-        if !restart_follows {
+        if !stopped {
             self.answer_status(id, Ask::Restart);
         }
         if first {

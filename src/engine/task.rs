@@ -7,32 +7,28 @@ use crate::vocabulary::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a task stands. Down the middle is the life of a run; `docs/states.md` tells each arrow.
+/// Where a task stands. A stop takes a state without a process straight to Exited; a start that
+/// fails leads to Backoff, to Exited, or out of the table. `docs/states.md` tells each arrow.
 ///
 /// ```text
-///            Launch                   Launch with `after`
-///              │                               │
-///              │       all of them run         ▼
-///              │ ┌───────────────────────── Waiting ──────────────┐ stopped, or one of
-///              ▼ ▼                                                │ them did not start
-///            Starting ◄─────────── delay is over ─── Backoff ◄──┐ │
-///              │   │ │                                  │       │ │
-///  ExecSucceeded   │ └─ StartFailed: Exited or Backoff  │stopped│ │
-///              ▼   │                                    │       │ │
-///   ┌─────── Running ─────────────┬──────────────┐      │       │ │
-///   │ stop     │ MainExited       │              │      │       │ │
-///   ▼          │ (leftover kill)  │ (wait)       │(leave)       │ │
-/// Stopping ◄── │ ────── stop ── Lingering        │      │       │ │
-///   │ │        ▼                  │              ▼      │       │ │
-///   │ └────► Killing              │           Leaving   │       │ │
-///   │ grace    │ Empty            │ Empty        │ Empty│       │ │
-///   │ over     ▼                  │              │      │       │ │
-///   └──────► Draining ◄───────────┴──────────────┘      │       │ │
-///    Empty     │ OutputSettled                          │       │ │
-///              ├────────── restart is due ──────────────┼───────┘ │
-///              ▼                                        │         │
-///            Exited ◄───────────────────────────────────┴─────────┘
-///              │ Restart: Starting
+///  Launch ──► Waiting ──► Starting ◄─────────────── Backoff ◄─┐
+///    │                      ▲ │ ExecSucceeded                 │
+///    └──── no `after` ──────┘ ▼                               │
+///     ┌─────── stop ─────── Running                           │
+///     │                       │ MainExited, by leftover:      │
+///     │             ┌─────────┼────────────┐                  │
+///     │             │ wait    │ kill       │ leave            │
+///     ▼             ▼         │            ▼                  │
+///  Stopping ◄─── Lingering    │         Leaving               │
+///   │  │    stop    │         ▼            │                  │
+///   │  └────────────┼────► Killing         │                  │
+///   │    grace over │         │ Empty      │                  │
+///   │  or MainExited│         ▼            │                  │
+///   └───────────────┴────► Draining ◄──────┘                  │
+///             Empty           │ OutputSettled                 │
+///                             ├────── a restart is due ───────┘
+///                             ▼
+///                          Exited ──── Restart ───► Starting
 /// ```
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub(super) enum State {
@@ -229,4 +225,4 @@ impl Task {
 }
 
 // Ten thousand tasks are to fit into a few megabytes.
-const _: () = assert!(size_of::<Task>() <= 256);
+const _: () = assert!(size_of::<Task>() <= 160);

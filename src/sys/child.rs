@@ -214,7 +214,7 @@ fn join_new_keyring() -> Result<(), i32> {
 }
 
 fn set_limit(limit: &Limit) -> Result<(), i32> {
-    let value = libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard };
+    let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
     let pointer = std::ptr::from_ref(&value) as usize;
     call(libc::SYS_prlimit64, [0, limit.resource as usize, pointer, 0]).map(drop)
 }

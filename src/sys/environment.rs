@@ -12,10 +12,10 @@ fn is_supervisors(key: &[u8]) -> bool {
         || [&b"WATCHDOG_"[..], b"LISTEN_", b"OSTLER_"].iter().any(|p| key.starts_with(p))
 }
 
-/// `KEY=VALUE` each, no key twice: the later one wins.
-pub(super) fn of_task(
+/// `KEY=VALUE` each, no key twice: the later one wins. `own` lists the supervisor's.
+pub(super) fn of_task<I: Iterator<Item = (OsString, OsString)>>(
     spec: &TaskSpec,
-    own: impl Iterator<Item = (OsString, OsString)>,
+    own: impl FnOnce() -> I,
 ) -> Vec<Vec<u8>> {
     let mut entries: Vec<Vec<u8>> = Vec::with_capacity(spec.env.len());
     let mut places: HashMap<Vec<u8>, usize> = HashMap::with_capacity(spec.env.len());
@@ -31,7 +31,7 @@ pub(super) fn of_task(
         }
     };
     if spec.inherit_env {
-        for (key, value) in own.filter(|(key, _)| !is_supervisors(key.as_bytes())) {
+        for (key, value) in own().filter(|(key, _)| !is_supervisors(key.as_bytes())) {
             let mut entry = key.clone().into_vec();
             entry.push(b'=');
             entry.extend_from_slice(value.as_bytes());
@@ -72,7 +72,7 @@ mod tests {
             ("OSTLER_SOCKET", "/x"),
             ("LISTENER", "kept"),
         ];
-        let own = own.iter().map(|(key, value)| (key.into(), value.into()));
+        let own = || own.iter().map(|(key, value)| (key.into(), value.into()));
         of_task(&spec, own).into_iter().map(|e| String::from_utf8(e).unwrap()).collect()
     }
 

@@ -42,7 +42,7 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
         // Nothing that is asked for is left out silently.
         return Err(start_error(Stage::Namespace, Errno::ENOSYS, "isolate the task"));
     }
-    let environment = environment::of_task(spec, std::env::vars_os());
+    let environment = environment::of_task(spec, std::env::vars_os);
     let candidates = executable::candidates(spec, &environment, own_path());
     if candidates.paths.is_empty() {
         return Err(explain::nowhere(&spec.command, &candidates.searched));

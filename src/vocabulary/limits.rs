@@ -35,8 +35,9 @@ pub const SINK_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
-/// Bytes that all streams together may move in one turn: a few milliseconds at most.
-pub const RELAY_ALL_TURN_BYTES: usize = 8 << 20;
+/// How long all streams together may move bytes in one turn, so that calls are answered meanwhile:
+/// a disk that is slow uses it up sooner than the bytes.
+pub const RELAY_TURN_TIME: Duration = Duration::from_millis(5);
 /// From this many waiting bytes on, splice is cheaper than read and write.
 pub const SPLICE_BYTES_MIN: usize = 16 << 10;
 /// A pipe that was seen full grows to this (the unprivileged pipe-max-size of the kernel).
@@ -59,8 +60,23 @@ pub const FDS_RESERVED: u64 = 512;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Connections at once, if the daemon is not told otherwise.
 pub const CONNECTIONS_DEFAULT: usize = 256;
-/// Unsent bytes of a client that does not read; above it the client is dropped.
+/// Unsent bytes of one client. No call of it is taken while another answer might not fit.
 pub const SEND_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// A client whose queue is full and that reads nothing for so long is dropped.
+pub const SEND_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes read from one client in one turn, so that a flooder does not starve the others.
+pub const RECEIVE_TURN_BYTES: usize = 256 << 10;
+/// Calls of one client in one turn, most of them about 10 us each.
+pub const CALLS_PER_TURN: usize = 64;
+/// Connections accepted in one turn, about 20 us each.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// About the size of one piece of a list or of events: writing it takes under 1 ms.
+pub const PIECE_BYTES: usize = 128 << 10;
+/// A stream writes its next piece once no more than this is unsent: a client that does not read
+/// falls behind in the history of events or in its log, not in memory.
+pub const STREAM_QUEUE_BYTES: usize = 256 << 10;
+/// The last lines of a log: with base64 they fit a message.
+pub const LOG_TAIL_BYTES: usize = 512 << 10;
 /// Events that are remembered for clients that come late or fell behind.
 pub const EVENTS_KEPT: usize = 65_536;
 /// Nesting of a JSON message; the deepest legal one has about six levels.
@@ -69,4 +85,6 @@ pub const JSON_DEPTH_MAX: usize = 32;
 pub const STAGING_FD_MAX: i32 = 256;
 
 const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_TURN_BYTES);
+const _: () = assert!(LOG_TAIL_BYTES / 3 * 4 + 256 < MESSAGE_BYTES_MAX);
+const _: () = assert!(STREAM_QUEUE_BYTES + MESSAGE_BYTES_MAX <= SEND_QUEUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX + 32 <= 255);

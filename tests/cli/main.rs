@@ -5,6 +5,7 @@
 
 mod answering;
 mod client;
+mod live;
 mod usage;
 
 use std::process::{Command, Output, Stdio};

@@ -1,10 +1,11 @@
 //! What must be true after every step, whatever happened: a second, simpler account of every task,
 //! kept from what goes in and out of the engine.
 
+use crate::kinds::{action_name, error_name};
 use ostler::engine::{Action, Engine, Input, Output};
 use ostler::{
-    Answer, Event, EventKind, Identity, Leftover, Mono, Now, Pid, Reply, Request, RequestError,
-    RestartMode, StateName, TaskId, Ticket,
+    Answer, Event, EventKind, Identity, Leftover, Mono, Now, Pid, Reply, Request, RestartMode,
+    StateName, TaskId, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(crate) struct Checker {
 enum Asked {
     Launch,
     Wait,
+    Restart,
     Other,
 }
 
@@ -52,6 +54,10 @@ struct Seen {
     attempts: Vec<Mono>,
     backoff: Option<Mono>,
     stuck: bool,
+    output_pending: bool,
+    /// The last run was longer than the interval of its policy.
+    long: bool,
+    began: Mono,
 }
 
 /// A run from its `Spawn` to the event that ends it.
@@ -67,6 +73,8 @@ struct Run {
     killed: bool,
     /// Its start is being taken back for its slowness alone.
     too_slow: bool,
+    list_asked: bool,
+    listed: bool,
 }
 
 impl Checker {
@@ -75,6 +83,7 @@ impl Checker {
         let asked = match request {
             Request::Launch { .. } => Asked::Launch,
             Request::Wait { .. } => Asked::Wait,
+            Request::Restart { .. } => Asked::Restart,
             _ => Asked::Other,
         };
         self.note(1);
@@ -109,6 +118,9 @@ impl Checker {
     pub(crate) fn input(&mut self, now: Now, task: TaskId, input: &Input) {
         self.note(2);
         let Some(seen) = self.seen(task) else { return };
+        if let Input::OutputDelivered = input {
+            seen.output_pending = false;
+        }
         let Some(run) = &mut seen.run else { return };
         match input {
             Input::Spawned { pid, .. } => run.pid = Some(*pid),
@@ -120,6 +132,8 @@ impl Checker {
                 run.empty = true;
                 seen.stuck = false;
             }
+            Input::Processes(_) => run.listed = std::mem::take(&mut run.list_asked),
+            Input::OutputSettled { pending } if run.empty => seen.output_pending = *pending,
             _ => {}
         }
     }
@@ -129,9 +143,10 @@ impl Checker {
         self.tickets.remove(&ticket).is_some()
     }
 
-    /// Tickets that are not answered yet.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = Ticket> + '_ {
-        self.tickets.keys().copied()
+    /// How many wait for something, and how many for more than the exit of a task.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let patient = self.tickets.values().filter(|&&asked| asked == Asked::Wait).count();
+        (self.tickets.len(), self.tickets.len() - patient)
     }
 
     /// Something came out.
@@ -162,6 +177,7 @@ impl Checker {
             let held = run.pid.is_some() && !run.empty;
             assert_eq!(status.containment.is_some(), held, "{status:?}");
             assert_eq!(status.pid, run.pid.filter(|_| !run.main_ended), "{status:?}");
+            assert_eq!(status.output_pending, seen.output_pending && seen.run.is_none());
             assert_eq!(status.next_start.is_some(), status.state == StateName::Backoff);
             match status.state {
                 StateName::Pending => assert!(!run.started),
@@ -206,9 +222,11 @@ impl Checker {
                 run.too_slow = run.kill_from.is_none() && !stops;
                 run.kill_from = Some(now.mono);
             }
-            Action::Signal { all, .. } => {
+            Action::Signal { all, ticket, .. } => {
                 assert!(run.started && !run.empty, "a signal without a process");
                 assert!(*all || !run.main_ended, "a signal to the main process after its end");
+                let stop_all = seen.identity.spec.stop_all;
+                assert!(ticket.is_some() || *all == (stop_all || run.main_ended));
             }
             Action::KillAll => {
                 assert!(run.started && !run.empty, "a kill without a process");
@@ -226,7 +244,10 @@ impl Checker {
                 assert!(run.kill_from.is_none(), "a stop leaves nothing");
                 run.killed = *action == Action::LeaveRest;
             }
-            Action::ListProcesses => assert!(!run.empty),
+            Action::ListProcesses => {
+                assert!(!run.empty);
+                run.list_asked = true;
+            }
             Action::FinishOutput => assert!(run.empty),
             Action::CloseOutput => panic!("the sinks are closed in a run"),
         }
@@ -238,11 +259,17 @@ impl Checker {
         let Some(seen) = seen else { panic!("a start without a launch") };
         assert!(seen.run.is_none(), "a second run at the same time");
         seen.run = Some(Run::default());
+        seen.output_pending = false;
+        assert!(!self.stops_tasks, "started in a shutdown");
         let restarts = engine.status(task).map_or(0, |status| status.restarts);
         if restarts > seen.restarts {
             seen.automatic(now);
         } else {
             seen.attempts.clear();
+            assert!(
+                self.shutdown.is_none() || !ever_ran.contains(&task),
+                "restarted in a shutdown"
+            );
             let first = !ever_ran.contains(&task) && !seen.asked;
             let may = |id| ever_ran.contains(id);
             assert!(!first || seen.after.iter().all(may), "started before what it comes after");
@@ -261,6 +288,13 @@ impl Checker {
         }
         if let (Asked::Wait, Ok(Answer::Status(status))) = (asked, reply) {
             assert_eq!(status.state, StateName::Exited, "a wait ends too early");
+        }
+        if let (Asked::Restart, Ok(Answer::Status(status))) = (asked, reply) {
+            let run = self.tasks.get(&status.identity.number).and_then(|seen| seen.run);
+            // In a shutdown its turn may not have come.
+            let stops = self.stops_tasks;
+            let fresh = run.is_some_and(|run| run.started && (run.kill_from.is_none() || stops));
+            assert!(fresh, "a restart is answered by a run that is being ended");
         }
         if asked == Asked::Launch {
             assert!(!matches!(reply, Ok(Answer::Done)));
@@ -312,6 +346,9 @@ impl Checker {
             attempts: Vec::new(),
             backoff: None,
             stuck: false,
+            output_pending: false,
+            long: false,
+            began: Mono::default(),
         };
         assert!(self.tasks.insert(identity.number, seen).is_none(), "a launch is numbered twice");
     }
@@ -369,7 +406,8 @@ impl Seen {
         let Some(backoff) = self.backoff.take() else { panic!("restarted without a delay") };
         let waited = now.mono.since(backoff);
         assert!(waited >= policy.delay(), "the delay is cut short: {waited:?}");
-        assert!(waited <= policy.max_delay() * 5 / 4, "the delay is too long: {waited:?}");
+        let most = if std::mem::take(&mut self.long) { policy.delay() } else { policy.max_delay() };
+        assert!(waited <= most * 5 / 4, "the delay is too long: {waited:?}");
         self.attempts.push(now.mono);
         self.attempts.retain(|&at| now.mono.since(at) < policy.interval());
         let most = policy.attempts().map_or(usize::MAX, |most| most as usize);
@@ -382,6 +420,7 @@ impl Seen {
             EventKind::Started => {
                 let Some(run) = &mut self.run else { panic!("started without a start") };
                 assert!(!run.started, "started twice");
+                self.began = now.mono;
                 run.started = true;
                 run.kill_from = run.kill_from.filter(|_| !run.too_slow);
                 assert_eq!(event.status.state, StateName::Running);
@@ -397,6 +436,8 @@ impl Seen {
                 assert!(run.started && run.empty, "exited too early");
                 let exit = event.status.exit.expect("how it exited");
                 assert_eq!(Some(exit.pid), run.pid);
+                let interval = self.identity.spec.restart.interval();
+                self.long = now.mono.since(self.began) > interval;
             }
             EventKind::Stopping => {
                 let Some(run) = self.run else { panic!("stopping without a run") };
@@ -417,86 +458,11 @@ impl Seen {
                 assert_eq!(event.status.gave_up, gave_up);
             }
             EventKind::Stuck => {
-                assert!(self.run.is_some() && !self.stuck);
+                assert!(self.run.is_some_and(|run| run.listed) && !self.stuck);
                 self.stuck = true;
             }
             EventKind::Killed | EventKind::OomKilled => assert!(self.run.is_some()),
             _ => {}
         }
     }
-}
-
-/// All that must be seen somewhere, or nothing of it was checked.
-pub(crate) const ACTIONS: [&str; 10] = [
-    "Spawn",
-    "AbortSpawn",
-    "Signal",
-    "KillAll",
-    "AwaitEmpty",
-    "LeaveRest",
-    "ListProcesses",
-    "FinishOutput",
-    "CloseOutput",
-    "Forget",
-];
-
-fn action_name(action: &Action) -> &'static str {
-    ACTIONS[match action {
-        Action::Spawn { .. } => 0,
-        Action::AbortSpawn => 1,
-        Action::Signal { .. } => 2,
-        Action::KillAll => 3,
-        Action::AwaitEmpty => 4,
-        Action::LeaveRest => 5,
-        Action::ListProcesses => 6,
-        Action::FinishOutput => 7,
-        Action::CloseOutput => 8,
-        Action::Forget => 9,
-    }]
-}
-
-/// See [`ACTIONS`].
-pub(crate) const EVENTS: [EventKind; 13] = [
-    EventKind::Launched,
-    EventKind::Started,
-    EventKind::StartFailed,
-    EventKind::Stopping,
-    EventKind::Killed,
-    EventKind::Exited,
-    EventKind::Backoff,
-    EventKind::Finished,
-    EventKind::OomKilled,
-    EventKind::Removed,
-    EventKind::Stuck,
-    EventKind::OutputLost,
-    EventKind::OutputStalled,
-];
-
-/// See [`ACTIONS`].
-pub(crate) const ERRORS: [&str; 10] = [
-    "NoSuchTask",
-    "TaskExists",
-    "InvalidTask",
-    "LaunchFailed",
-    "NotRunning",
-    "StillRunning",
-    "TimedOut",
-    "NotPermitted",
-    "ShuttingDown",
-    "another",
-];
-
-fn error_name(error: &RequestError) -> &'static str {
-    ERRORS[match error {
-        RequestError::NoSuchTask { .. } => 0,
-        RequestError::TaskExists { .. } => 1,
-        RequestError::InvalidTask(_) => 2,
-        RequestError::LaunchFailed(_) => 3,
-        RequestError::NotRunning { .. } => 4,
-        RequestError::StillRunning { .. } => 5,
-        RequestError::TimedOut => 6,
-        RequestError::NotPermitted { .. } => 7,
-        RequestError::ShuttingDown => 8,
-        _ => 9,
-    }]
 }

@@ -7,8 +7,10 @@ use crate::check::Checker;
 use ostler::engine::{Action, Config, Engine, Input, Output};
 use ostler::{
     Containment, ExitStatus, IfExists, Leftover, Mono, Now, Pid, Request, RestartMode,
-    RestartPolicy, Signal, Stage, StartError, StreamKind, TaskId, TaskSpec, Ticket, Wall,
+    RestartPolicy, Signal, Stage, StartError, StateName, StreamKind, TaskId, TaskSpec, Ticket,
+    Wall,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const DEPTH: u64 = 3;
@@ -307,6 +309,10 @@ impl Small {
             match owed {
                 Some(step) => self.step(step),
                 None if self.engine.is_empty() => break,
+                None if self.exited() => {
+                    assert_eq!(self.check.waiting().0, 0, "exited, and somebody still waits");
+                    self.step(Step::Remove { force: false });
+                }
                 None => self.step(Step::Remove { force: true }),
             }
         }
@@ -314,15 +320,23 @@ impl Small {
         self.check.steps
     }
 
+    fn exited(&self) -> bool {
+        let status = self.kernel.task.and_then(|task| self.engine.status(task));
+        status.is_some_and(|status| status.state == StateName::Exited)
+    }
+
     fn now(&self) -> Now {
         Now { mono: self.now, wall: Wall::default() + self.now.since(Mono::default()) }
     }
 }
 
+static TOLD: AtomicBool = AtomicBool::new(false);
+
 /// A failure names the steps that led to it.
 impl Drop for Small {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // The longest one alone: those that it was made from go after it.
+        if std::thread::panicking() && !TOLD.swap(true, Ordering::Relaxed) {
             eprintln!("after {:?}\nwith {:?}", self.steps, self.spec);
         }
     }

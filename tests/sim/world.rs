@@ -3,16 +3,14 @@
 
 use crate::check::Checker;
 use crate::fault::{Faults, Random};
+use crate::users::any_request;
 use ostler::engine::{Action, Config, Engine, Input, Output};
 use ostler::{
-    Containment, ExitStatus, IfExists, Leftover, Mono, Now, Pid, Request, RequestError,
-    RestartMode, RestartPolicy, Signal, Stage, StartError, StateName, StreamKind, TaskId, TaskSpec,
-    Ticket, Wall,
+    Containment, ExitStatus, Mono, Now, Pid, Request, RequestError, Signal, Stage, StartError,
+    StateName, StreamKind, TaskId, Ticket, Wall,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "sh-0", "sh-1"];
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
@@ -87,7 +85,7 @@ impl World {
         if self.random.percent(self.faults.noise / 4) {
             self.noise();
         } else if self.random.percent(30) || self.until_next() == Duration::MAX {
-            let request = self.any_request();
+            let request = any_request(&mut self.random);
             let ticket = self.ask(request);
             if self.random.percent(self.faults.abandons) {
                 self.abandon(ticket);
@@ -408,7 +406,7 @@ impl World {
             3 if idle => Input::StartFailed(start_error()),
             4 if idle => Input::Empty { oom_killed: Some(true) },
             5 if idle => Input::ExecSucceeded,
-            _ => Input::Processes(Vec::new()),
+            _ => Input::Processes(Pid::new(1).into_iter().collect()),
         };
         if !matches!(input, Input::OutputSettled { .. }) || state == Some(StateName::Running) {
             self.tell(task, input);
@@ -438,69 +436,6 @@ impl World {
             ExitStatus::Signaled(11),
             ExitStatus::Unknown,
         ])
-    }
-
-    fn any_request(&mut self) -> Request {
-        let name = self.random.pick(&NAMES).to_owned();
-        let signal = self.random.percent(20).then_some(Signal::TERM);
-        let grace = match self.random.below(4) {
-            0 => Some(Duration::ZERO),
-            1 => Some(self.random.millis(20_000)),
-            _ => None,
-        };
-        match self.random.below(100) {
-            0..35 => self.any_launch(name),
-            35..50 => {
-                let timeout = self.random.percent(50).then(|| self.random.millis(50_000));
-                Request::Wait { name, id: None, timeout }
-            }
-            50..62 => Request::Stop { name, signal, grace },
-            62..74 => Request::Restart { name, signal, grace },
-            74..88 => {
-                let all = self.random.percent(40);
-                Request::Signal { name, signal: Signal::HUP, all }
-            }
-            88..99 => Request::Remove { name, force: self.random.percent(50) },
-            _ if self.random.percent(15) => {
-                Request::Shutdown { stop_tasks: self.random.percent(80), grace }
-            }
-            _ => Request::Wait { name, id: Some("sim-1".to_owned()), timeout: None },
-        }
-    }
-
-    fn any_launch(&mut self, name: String) -> Request {
-        let mut spec = TaskSpec::new("/bin/sh");
-        spec.name = self.random.percent(85).then_some(name);
-        spec.stop_all = self.random.percent(20);
-        spec.leftover = self.random.pick(&[Leftover::Kill, Leftover::Wait, Leftover::Leave]);
-        spec.auto_remove = self.random.percent(15);
-        if self.random.percent(60) {
-            spec.restart = RestartPolicy {
-                mode: self.random.pick(&[RestartMode::OnFailure, RestartMode::Always]),
-                attempts: self.random.pick(&[None, Some(None), Some(Some(0)), Some(Some(2))]),
-                interval: Some(Duration::from_millis(1 + self.random.below(90_000))),
-                delay: Some(self.random.millis(4000)),
-                max_delay: self.random.pick(&[None, Some(Duration::from_secs(2))]),
-            };
-        }
-        if self.random.percent(35) {
-            spec.after = vec![self.random.pick(&NAMES).to_owned()];
-            if self.random.percent(30) {
-                spec.after.push(self.random.pick(&NAMES).to_owned());
-            }
-        }
-        let if_exists = self.random.pick(&[
-            IfExists::Fail,
-            IfExists::Same,
-            IfExists::Replace,
-            IfExists::Replace,
-        ]);
-        let timeout = match self.random.below(4) {
-            0 => self.random.millis(3000),
-            1 => Duration::ZERO,
-            _ => Duration::from_secs(30),
-        };
-        Request::Launch { spec: Box::new(spec), if_exists, timeout }
     }
 }
 

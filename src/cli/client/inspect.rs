@@ -9,6 +9,9 @@ use crate::cli::units::{show_duration, show_size};
 use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
 
+/// The fields that are looked for first; the others follow by name.
+const FIRST: [&str; 6] = ["name", "id", "state", "pid", "command", "args"];
+
 /// Shows all that is known of a task.
 pub(crate) fn inspect(session: &Session, arguments: &InspectArguments) -> Result<u8, Failure> {
     let parameters = json!({ "name": arguments.name });
@@ -29,7 +32,11 @@ fn show(text: &mut String, object: &Value, depth: usize, coloured: bool) {
     let indent = "  ".repeat(depth);
     let fields: Vec<(String, &Value)> = match object {
         Value::Object(fields) => {
-            fields.iter().map(|(name, value)| (format!("{name}:"), value)).collect()
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| {
+                FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len())
+            });
+            fields.into_iter().map(|(name, value)| (format!("{name}:"), value)).collect()
         }
         Value::Array(items) => items.iter().map(|value| ("-".to_owned(), value)).collect(),
         _ => return,
@@ -89,11 +96,15 @@ mod tests {
             "exit": { "exit_code": 1 },
             "labels": {},
             "pid": null,
+            "name": "web",
             "task": { "args": ["a", "b\n"], "kill_timeout_ms": 5000, "memory_max_bytes": 1024 },
         });
         let mut text = String::new();
         show(&mut text, &status, 0, false);
-        let expected = "created_us: 1970-01-01T00:00:01.500Z\nexit:\n  exit_code: 1\nlabels: {}\n\
+        let expected = "name: web\n\
+                        created_us: 1970-01-01T00:00:01.500Z\n\
+                        exit:\n  exit_code: 1\n\
+                        labels: {}\n\
                         task:\n  args:\n    - a\n    - b\\n\n  kill_timeout_ms: 5s\n  \
                         memory_max_bytes: 1024 (1.0K)\n";
         assert_eq!(text, expected);

@@ -63,8 +63,7 @@ fn row(task: &Value, usage: &Value) -> Vec<Cell> {
     };
     let measured = |field: &str| usage.get(field).and_then(Value::as_f64);
     let memory = measured("memory_usage_bytes").or(measured("memory_rss_bytes"));
-    let command = [task.get("command"), task.pointer("/task/command")];
-    let command = command.into_iter().flatten().find_map(Value::as_str).map(str::to_owned);
+    let command = task.get("command").and_then(Value::as_str).map(str::to_owned);
     vec![
         text_of(task, "name").into(),
         Cell::toned(describe_state(task), state_tone(task)),

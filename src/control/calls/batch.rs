@@ -3,10 +3,6 @@
 use crate::vocabulary::limits::MESSAGE_BYTES_MAX;
 use serde::Serialize;
 
-/// A piece of a longer answer; small, so that writing it takes little of a turn.
-pub(super) const PIECE_BYTES: usize = 128 << 10;
-/// A stream writes its next piece when no more than this is unsent.
-pub(super) const ROOM_BYTES: usize = 256 << 10;
 /// Bytes of a message round the parameters.
 const ENVELOPE_BYTES: usize = 128;
 /// The most that the parameters of one message may take.

@@ -1,10 +1,11 @@
 //! Events: from the history to a client, as fast as it reads.
 
-use super::batch::{Batch, PIECE_BYTES, ROOM_BYTES};
+use super::batch::Batch;
 use super::{Context, Step};
 use crate::control::failure::Failure;
 use crate::control::session::Session;
 use crate::control::wire::Fields;
+use crate::vocabulary::limits::{PIECE_BYTES, STREAM_QUEUE_BYTES};
 
 /// Events looked at in one step, wanted or not.
 const LOOKED_AT: usize = 4096;
@@ -36,7 +37,7 @@ impl EventStream {
     }
 
     pub(super) fn step(&mut self, session: &mut Session, context: &Context<'_>) -> Step {
-        if session.output().len() > ROOM_BYTES {
+        if session.output().len() > STREAM_QUEUE_BYTES {
             return Step::Full;
         }
         let history = context.history;

@@ -1,10 +1,11 @@
 //! List: every task that is remembered, in as many replies as it takes.
 
-use super::batch::{Batch, PARAMETERS_BYTES_MAX, PIECE_BYTES, ROOM_BYTES};
+use super::batch::{Batch, PARAMETERS_BYTES_MAX};
 use super::{Context, Step};
 use crate::control::failure::Failure;
 use crate::control::session::Session;
 use crate::control::wire::Fields;
+use crate::vocabulary::limits::{PIECE_BYTES, STREAM_QUEUE_BYTES};
 use crate::vocabulary::{StateName, Status, TaskId};
 use std::collections::BTreeMap;
 
@@ -46,7 +47,7 @@ impl ListStream {
     }
 
     pub(super) fn step(&mut self, session: &mut Session, context: &Context<'_>) -> Step {
-        if self.more && session.output().len() > ROOM_BYTES {
+        if self.more && session.output().len() > STREAM_QUEUE_BYTES {
             return Step::Full;
         }
         let most = if self.more { PIECE_BYTES } else { PARAMETERS_BYTES_MAX };

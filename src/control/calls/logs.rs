@@ -1,11 +1,11 @@
 //! Logs: the last lines of a stream that is kept in a file, and what follows.
 
-use super::batch::ROOM_BYTES;
 use super::{Context, Step};
 use crate::control::failure::Failure;
 use crate::control::logs::{LogFiles, LogReader, Watched, Watching, last_lines};
 use crate::control::session::Session;
 use crate::control::wire::Fields;
+use crate::vocabulary::limits::{LOG_TAIL_BYTES, STREAM_QUEUE_BYTES};
 use crate::vocabulary::{LaunchNumber, Sink, StateName, StreamKind, TaskId};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +14,6 @@ use std::io;
 
 /// Lines, where the call does not say.
 const LINES_DEFAULT: u64 = 10;
-/// Most bytes of last lines.
-const TAIL_BYTES: usize = 512 << 10;
 /// Read of a growing file in one step.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -62,7 +60,7 @@ impl LogStream {
             return Err(Failure::new("org.ostler.NotKept", parameters));
         };
         let files = LogFiles::of(file);
-        let mut tail = last_lines(&files, lines, TAIL_BYTES)
+        let mut tail = last_lines(&files, lines, LOG_TAIL_BYTES)
             .map_err(|error| unreadable(stream.as_str(), &file.path, &error))?;
         Ok(LogStream {
             task,
@@ -88,7 +86,7 @@ impl LogStream {
     }
 
     pub(super) fn step(&mut self, session: &mut Session, context: &Context<'_>) -> Step {
-        if session.output().len() > ROOM_BYTES {
+        if session.output().len() > STREAM_QUEUE_BYTES {
             return Step::Full;
         }
         if let Some(tail) = self.tail.take() {

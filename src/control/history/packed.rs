@@ -85,6 +85,7 @@ impl Record {
             name: Cow::Borrowed(name),
             id: id.clone(),
             state: self.state.as_str(),
+            command: None,
             pid: flag(PID).then(|| reader.number() as i32),
             created_us,
             started_us: flag(STARTED).then(|| relative(&mut reader)),
@@ -295,6 +296,7 @@ mod tests {
         };
         let group = "/sys/fs/cgroup/ostler/web.9";
         let shape = StatusShape::of(&event.status, "boot-300".into(), Some(group.into()));
+        let shape = StatusShape { command: None, ..shape };
         let expected = json!({
             "sequence": 12, "time_us": 2_000_001, "name": "web", "id": "boot-300",
             "kind": "backoff", "detail": "later", "status": shape,

@@ -12,6 +12,9 @@ pub(crate) struct StatusShape<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) id: String,
     pub(crate) state: &'static str,
+    /// Not in events, which are to stay small.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pid: Option<i32>,
     pub(crate) created_us: u64,
@@ -68,6 +71,7 @@ impl<'a> StatusShape<'a> {
             name: Cow::Borrowed(&identity.name),
             id,
             state: status.state.as_str(),
+            command: Some(&identity.spec.command),
             pid: status.pid.map(|pid| pid.number()),
             created_us: identity.created.as_micros(),
             started_us: status.started.map(|at| at.as_micros()),

@@ -56,10 +56,14 @@ impl PipeBudget {
         if self.grown.get() >= self.max {
             return None;
         }
-        if pipe::set_capacity(pipe, PIPE_BYTES_MAX).is_err() {
-            // Past a limit that we do not know: no more than there are.
-            self.max = self.grown.get();
-            return None;
+        match pipe::set_capacity(pipe, PIPE_BYTES_MAX) {
+            Ok(()) => {}
+            Err(Errno::EPERM) => {
+                // Past a limit of the user that others share: no more than there are.
+                self.max = self.grown.get();
+                return None;
+            }
+            Err(_) => return None,
         }
         self.grown.set(self.grown.get() + 1);
         Some(Grown(Rc::clone(&self.grown)))

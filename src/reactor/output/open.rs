@@ -142,7 +142,8 @@ impl Relay {
     }
 
     /// The child's ends for one run of a task whose sinks are open. `run` is unique: it is part
-    /// of the names of FIFOs.
+    /// of the names of FIFOs. They are to be dropped once the child has them: its output ends when
+    /// nobody else has them.
     ///
     /// # Errors
     /// Names the stream. Nothing of this run is left then.

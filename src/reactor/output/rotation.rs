@@ -135,7 +135,7 @@ impl RotatedFile {
         let place = Place::find(&self.sink.path, self.task_dir.as_deref())?;
         let kept = u64::from(self.sink.max_files.max(1));
         let (file, number) = match self.sink.numbering {
-            Numbering::Shift => (shift(&place, kept, self.owner)?, 0),
+            Numbering::Shift => (shift(&place, kept.max(2), self.owner)?, 0),
             Numbering::Count => {
                 let number = self.number.saturating_add(1);
                 (place.open_file(&numbered(place.name, number), self.owner)?, number)
@@ -149,7 +149,8 @@ impl RotatedFile {
             Numbering::Count if number >= kept => {
                 place.remove(&numbered(place.name, number - kept))
             }
-            _ => Ok(()),
+            Numbering::Shift if kept == 1 => place.remove(&numbered(place.name, 1)),
+            Numbering::Count | Numbering::Shift => Ok(()),
         }
     }
 
@@ -166,12 +167,9 @@ fn numbered(name: &str, number: u64) -> String {
     format!("{name}.{number}")
 }
 
-/// Every file gets the next number, the last one is dropped, and the first place is free again.
+/// Every file gets the next number, the last one is dropped, and a new one is made. On failure the
+/// current file keeps its name.
 fn shift(place: &Place<'_>, kept: u64, owner: Option<Ids>) -> Result<OwnedFd, SinkError> {
-    if kept == 1 {
-        place.remove(place.name)?;
-        return place.open_file(place.name, owner);
-    }
     let mut free = 1;
     while free < kept - 1 && place.has(&numbered(place.name, free))? {
         free += 1;

@@ -4,12 +4,12 @@ use super::source::Source;
 use super::target::{Fifo, Refusal, Target};
 use crate::sys::pipe;
 use crate::vocabulary::limits::{
-    LINGER_LOOK_FIRST, PIPE_BYTES_DEFAULT, RELAY_BUFFER_BYTES, SINK_RETRY_FIRST, SINK_RETRY_MAX,
-    SPLICE_BYTES_MIN,
+    LINGER_LOOK_FIRST, PIPE_BYTES_DEFAULT, RELAY_BUFFER_BYTES, RELAY_TURN_BYTES, SINK_RETRY_FIRST,
+    SINK_RETRY_MAX, SPLICE_BYTES_MIN,
 };
 use crate::vocabulary::{Mono, StreamKind, TaskId};
 use nix::errno::Errno;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One relayed stream. Both streams of a task with the same sink are one.
 #[derive(Debug)]
@@ -133,10 +133,11 @@ impl Stream {
         self.sources.is_empty() && self.leftover.is_empty()
     }
 
-    /// Moves about `budget` bytes at most. What was moved, and how it ended.
-    pub(super) fn pass(&mut self, buffer: &mut [u8], budget: usize, now: Mono) -> (usize, Flow) {
+    /// Moves what is there, up to what one stream may in one turn, and not long after `until`.
+    /// What was moved, and how it ended.
+    pub(super) fn pass(&mut self, buffer: &mut [u8], now: Mono, until: Instant) -> (usize, Flow) {
         let mut moved = 0;
-        let flow = self.pass_counted(buffer, budget, now, &mut moved);
+        let flow = self.pass_counted(buffer, now, until, &mut moved);
         if moved > 0 {
             self.moved_at = now;
             self.owed = self.owed.saturating_sub(moved as u64);
@@ -150,8 +151,8 @@ impl Stream {
     fn pass_counted(
         &mut self,
         buffer: &mut [u8],
-        budget: usize,
         now: Mono,
+        until: Instant,
         moved: &mut usize,
     ) -> Flow {
         if !self.leftover.is_empty() {
@@ -165,9 +166,10 @@ impl Stream {
         }
         let mut index = 0;
         while index < self.sources.len() {
-            let Some(left) = budget.checked_sub(*moved).filter(|&left| left > 0) else {
+            let left = RELAY_TURN_BYTES.saturating_sub(*moved);
+            if left == 0 || (*moved > 0 && Instant::now() >= until) {
                 return Flow::More;
-            };
+            }
             match self.step(index, buffer, left, now, moved) {
                 Step::More => {}
                 Step::Empty => index += 1,

@@ -9,10 +9,11 @@ use crate::engine::Input;
 use crate::reactor::token::{Key, Owner};
 use crate::vocabulary::Mono;
 use crate::vocabulary::limits::{
-    DRAIN_PATIENCE, LINGER_LOOK, PIPE_IDLE_AFTER, RELAY_ALL_TURN_BYTES, RELAY_BUFFER_BYTES,
-    RELAY_TURN_BYTES, SINK_LOG_EVERY,
+    DRAIN_PATIENCE, LINGER_LOOK, PIPE_IDLE_AFTER, RELAY_BUFFER_BYTES, RELAY_TURN_TIME,
+    SINK_LOG_EVERY,
 };
 use nix::errno::Errno;
+use std::time::Instant;
 
 impl Relay {
     /// The loop says that a source can be read, or that its last writer has gone.
@@ -46,29 +47,30 @@ impl Relay {
     /// Moves bytes for what is ready. True: there is more, turn again without waiting.
     pub(crate) fn work(&mut self, now: Mono) -> bool {
         let carried = self.ready.carried.len();
-        let mut moved = 0;
-        while moved < RELAY_ALL_TURN_BYTES
-            && let Some(key) = self.ready.fresh.pop_front()
-        {
-            moved += self.serve(now, key);
-        }
-        for served in 0..carried {
-            // One at least, so that nobody starves.
-            if served > 0 && moved >= RELAY_ALL_TURN_BYTES {
+        let until = Instant::now() + RELAY_TURN_TIME;
+        while let Some(key) = self.ready.fresh.pop_front() {
+            self.serve(now, key, until);
+            if Instant::now() >= until {
                 break;
             }
+        }
+        // One at least, so that nobody starves.
+        for _ in 0..carried {
             if let Some(key) = self.ready.carried.pop_front() {
-                moved += self.serve(now, key);
+                self.serve(now, key, until);
+            }
+            if Instant::now() >= until {
+                break;
             }
         }
         !self.ready.is_empty()
     }
 
-    fn serve(&mut self, now: Mono, key: Key) -> usize {
+    fn serve(&mut self, now: Mono, key: Key, until: Instant) {
         self.buffer.resize(RELAY_BUFFER_BYTES, 0);
-        let Some(stream) = self.streams.get_mut(key) else { return 0 };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         stream.queued = false;
-        let (moved, flow) = stream.pass(&mut self.buffer, RELAY_TURN_BYTES, now);
+        let (moved, flow) = stream.pass(&mut self.buffer, now, until);
         self.relayed += moved as u64;
         if let Target::File(file) = &mut stream.target
             && let Some(complaint) = file.take_complaint()
@@ -89,7 +91,6 @@ impl Relay {
         }
         self.grow_pipes(now, key, flow);
         self.progress(now, key);
-        moved
     }
 
     fn flowing(&mut self, key: Key) {

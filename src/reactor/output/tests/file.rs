@@ -81,6 +81,8 @@ fn shift_keeps_so_many_and_the_current_one_is_the_path() {
     rig.spec.stdout = Some(rotated(rig.path().to_str().expect("path"), 10, 1, Numbering::Shift));
     write_and_finish(&mut rig, b"eeeeeee\n", 64);
     assert_eq!(kept(&rig), [(None, b"eeeeeee\n".to_vec())]);
+    write_and_finish(&mut rig, b"fffffff\nggggggg\n", 64);
+    assert_eq!(kept(&rig), [(None, b"ggggggg\n".to_vec())]);
 }
 
 #[test]

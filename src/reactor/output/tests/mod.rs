@@ -184,8 +184,7 @@ fn rotated(path: &str, max_size: u64, max_files: u32, numbering: Numbering) -> S
 fn file(end: ChildEnd) -> File {
     match end {
         ChildEnd::Fd(fd) => File::from(
-            Arc::try_unwrap(fd)
-                .map_or_else(|shared| shared.try_clone().expect("dup"), |own: OwnedFd| own),
+            Arc::try_unwrap(fd).unwrap_or_else(|shared| shared.try_clone().expect("dup")),
         ),
         other => panic!("no descriptor: {other:?}"),
     }
@@ -219,7 +218,7 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        data.push(if state % 61 == 0 { b'\n' } else { b'!' + (state >> 32) as u8 % 90 });
+        data.push(if state.is_multiple_of(61) { b'\n' } else { b'!' + (state >> 32) as u8 % 90 });
     }
     data
 }

@@ -135,10 +135,12 @@ fn a_second_launch_leaves_open_what_is_open() {
         let held = descriptors().len() as u64 - before;
         drop(ends);
         assert_eq!(held, Relay::descriptors_needed(&rig.spec) + 2, "and two of the child");
+        assert_eq!(rig.relay.descriptors(), Relay::descriptors_needed(&rig.spec));
         rig.relay.abort_run(rig.task);
         assert_eq!(descriptors().len() as u64, before + 2);
         rig.relay.forget(rig.now(), rig.task);
         assert_eq!(descriptors().len() as u64, before);
+        assert_eq!(rig.relay.descriptors(), 0);
     });
 }
 

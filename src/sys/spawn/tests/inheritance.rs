@@ -228,10 +228,12 @@ fn the_dumpable_flag_of_a_host_comes_back() {
 
 #[test]
 fn a_task_dies_with_its_supervisor_when_it_is_to() {
-    for way in WAYS {
+    // A change of user would clear the request if it came after it.
+    let other = nix::unistd::geteuid().is_root().then(|| "54321:54321".to_owned());
+    for (way, user) in WAYS.into_iter().flat_map(|way| [(way, None), (way, other.clone())]) {
         let made = std::thread::spawn(move || {
             let mut spawner = way.spawner();
-            let spec = TaskSpec { die_with_supervisor: true, ..task("sleep", &["60"]) };
+            let spec = TaskSpec { die_with_supervisor: true, user, ..task("sleep", &["60"]) };
             let plan = spawner.plan(&spec).unwrap();
             settle(spawner.spawn(&plan, Streams::default(), None).unwrap()).unwrap()
         });
@@ -245,6 +247,10 @@ fn a_task_dies_with_its_supervisor_when_it_is_to() {
 fn scheduling_is_back_at_its_defaults() {
     alone("inheritance::scheduling_is_back_at_its_defaults", || {
         nix::sys::prctl::set_timerslack(123_456).unwrap();
+        let first_cpu = 1_u64;
+        let pointer = std::ptr::from_ref(&first_cpu) as usize;
+        // Where this CPU is not ours, the mask stays as it is.
+        let _ = call(libc::SYS_sched_setaffinity, [0, 8, pointer]);
         let batch = 0_i32;
         let pointer = std::ptr::from_ref(&batch) as usize;
         let policy = libc::SCHED_BATCH as usize;
@@ -258,10 +264,38 @@ fn scheduling_is_back_at_its_defaults() {
             let (_, text) = run(way, &spec).unwrap();
             assert!(text.starts_with("50000\n"), "{way:?}: {text}");
             assert!(policy_of(&text).is_none_or(|policy| policy == "0"), "{way:?}: {text}");
+            let text = output(way, &task("cat", &["/proc/self/status", "/proc/1/status"]));
+            let mut masks = text.lines().filter(|line| line.starts_with("Cpus_allowed:"));
+            assert_eq!(masks.next().unwrap(), masks.next().unwrap(), "{way:?}");
             // A task that stands in for its caller keeps what that has set up.
             spec.inherit_stdin = true;
             let (_, text) = run(way, &spec).unwrap();
             assert!(text.starts_with("123456\n"), "{way:?}: {text}");
+        }
+    });
+}
+
+#[test]
+fn ambient_capabilities_are_not_passed_on() {
+    if !is_root("ambient_capabilities_are_not_passed_on") {
+        return;
+    }
+    alone("inheritance::ambient_capabilities_are_not_passed_on", || {
+        const CAP_KILL: usize = 5;
+        let header = [0x2008_0522_u32, 0];
+        let mut sets = [0_u32; 6];
+        let (header, data) = (header.as_ptr() as usize, sets.as_mut_ptr() as usize);
+        call(libc::SYS_capget, [header, data]).unwrap();
+        // The inheritable set of the lower half.
+        sets[2] |= 1 << CAP_KILL;
+        call(libc::SYS_capset, [header, sets.as_ptr() as usize]).unwrap();
+        let raise = libc::PR_CAP_AMBIENT_RAISE as usize;
+        call(libc::SYS_prctl, [libc::PR_CAP_AMBIENT as usize, raise, CAP_KILL, 0, 0]).unwrap();
+        for way in WAYS {
+            let mut spec = task("cat", &["/proc/self/status"]);
+            assert_eq!(fields(&output(way, &spec))["CapAmb"], "0000000000000000", "{way:?}");
+            spec.inherit_stdin = true;
+            assert_eq!(fields(&output(way, &spec))["CapAmb"], "0000000000000020", "{way:?}");
         }
     });
 }

@@ -167,6 +167,12 @@ fn what_may_hang_is_never_waited_for() {
     let elsewhere = TaskSpec { work_dir: Some("/proc".into()), ..sh("pwd") };
     assert!(!spawner.plan(&elsewhere).unwrap().may_share);
     assert_eq!(output(Way::Shared, &elsewhere), "/proc\n");
+    // Nor is memory shared with a child whose new user could reach into it.
+    spawner.host.can_change_user = true;
+    spawner.host.user_change_is_open = true;
+    let other = TaskSpec { user: Some("77:78".into()), ..sh("true") };
+    assert!(!spawner.plan(&other).unwrap().may_share);
+    assert!(spawner.plan(&sh("true")).unwrap().may_share);
 }
 
 #[test]

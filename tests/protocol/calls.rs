@@ -1,0 +1,266 @@
+//! Single calls: what they answer, and their errors with exact names and parameters.
+
+use super::fixture::{Daemon, answer, failure, launch, shell, wait_until};
+use ostler::control::CallError;
+use serde_json::{Value, json};
+
+const INVALID_PARAMETER: &str = "org.varlink.service.InvalidParameter";
+
+#[test]
+fn a_task_from_launch_to_remove() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let out = daemon.path("out");
+    let task = json!({
+        "name": "web", "command": "/bin/sh", "args": ["-c", "echo hello; exit 3"],
+        "env": ["A=1"], "stdout": {"kind": "file", "path": out},
+        "restart": {"mode": "never"}, "labels": {"tier": "front"}, "kill_signal": "term",
+        "stderr": null,
+    });
+    let status = launch(&mut client, task);
+    assert_eq!(status["name"], "web");
+    assert_eq!(status["labels"], json!({"tier": "front"}));
+    assert_eq!(status.get("task"), None);
+    let id = status["id"].as_str().expect("an id").to_owned();
+    let ended = answer(&mut client, "Wait", json!({"name": "web", "id": id}))["status"].take();
+    assert_eq!(ended["state"], "exited");
+    assert_eq!(ended["exit"]["exit_code"], 3);
+    assert_eq!(ended["exit"]["signal"], 0);
+    assert_eq!(ended["exit"]["status_known"], true);
+    assert_eq!(std::fs::read_to_string(&out).expect("a file"), "hello\n");
+
+    let inspected = answer(&mut client, "Inspect", json!({"name": "web"}));
+    let echoed = json!({
+        "name": "web", "command": "/bin/sh", "args": ["-c", "echo hello; exit 3"],
+        "env": ["A=1"], "stdout": {"kind": "file", "path": out},
+        "labels": {"tier": "front"}, "kill_signal": "SIGTERM",
+    });
+    assert_eq!(inspected["status"]["task"], echoed);
+    let listed = answer(&mut client, "List", json!({"labels": {"tier": "front"}}));
+    assert_eq!(listed["tasks"], json!([ended]));
+    assert!(listed["sequence"].as_u64() >= inspected["sequence"].as_u64());
+    for nothing in [json!({"labels": {"tier": "back"}}), json!({"states": ["running"]})] {
+        assert_eq!(answer(&mut client, "List", nothing)["tasks"], json!([]));
+    }
+    assert_eq!(answer(&mut client, "Remove", json!({"name": "web"})), json!({}));
+    let gone = ("org.ostler.NoSuchTask".to_owned(), json!({"name": "web"}));
+    assert_eq!(failure(&mut client, "Inspect", json!({"name": "web"})), gone);
+}
+
+#[test]
+fn stop_signal_and_restart() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let first = launch(&mut client, shell("a", "exec sleep 60"));
+    assert_eq!(first["state"], "running");
+    assert_eq!(answer(&mut client, "Signal", json!({"name": "a", "signal": "cont"})), json!({}));
+    let again =
+        answer(&mut client, "Restart", json!({"name": "a", "grace_ms": 0}))["status"].take();
+    assert_eq!(again["id"], first["id"]);
+    assert_ne!(again["pid"], first["pid"]);
+    let stopped =
+        answer(&mut client, "Stop", json!({"name": "a", "signal": "15"}))["status"].take();
+    assert_eq!(stopped["state"], "exited");
+    assert_eq!(stopped["exit"]["signal"], 15);
+    assert_eq!(stopped["exit"]["exit_code"], 143);
+    let not_running = failure(&mut client, "Signal", json!({"name": "a", "signal": "TERM"}));
+    let expected = ("org.ostler.NotRunning".to_owned(), json!({"name": "a", "state": "exited"}));
+    assert_eq!(not_running, expected);
+}
+
+#[test]
+fn every_error_has_its_name_and_parameters() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    launch(&mut client, shell("a", "exec sleep 60"));
+    let task = |change: Value| {
+        let mut task = shell("b", "true");
+        if let (Some(task), Value::Object(change)) = (task.as_object_mut(), change) {
+            task.extend(change);
+        }
+        json!({"task": task})
+    };
+    let parameter = |path: &str| (INVALID_PARAMETER, json!({"parameter": path}));
+    let unsupported = |feature: &str| {
+        let reason = "not available in this version";
+        ("org.ostler.Unsupported", json!({"feature": feature, "reason": reason}))
+    };
+    let upgrade = ("org.ostler.ExpectedUpgrade", json!({}));
+    let exec = json!({"name": "a", "command": "b"});
+    for (method, parameters, (error, expected)) in [
+        ("Launch", json!({}), parameter("task")),
+        ("Launch", task(json!({"colour": 1})), parameter("task.colour")),
+        (
+            "Launch",
+            task(json!({"stdout": {"kind": "discard", "colour": 1}})),
+            parameter("task.stdout.colour"),
+        ),
+        ("Launch", json!({"task": {}, "if_exists": "maybe"}), parameter("if_exists")),
+        (
+            "Wait",
+            json!({"name": "a", "timeout_ms": 9_007_199_254_740_992_u64}),
+            parameter("timeout_ms"),
+        ),
+        ("Wait", json!({"name": "a", "timeout_ms": 0}), ("org.ostler.TimedOut", json!({}))),
+        (
+            "Wait",
+            json!({"name": "a", "id": "other"}),
+            ("org.ostler.NoSuchTask", json!({"name": "a"})),
+        ),
+        (
+            "Stop",
+            json!({"name": "a", "signal": "NOPE"}),
+            ("org.ostler.UnknownSignal", json!({"signal": "NOPE"})),
+        ),
+        ("Signal", json!({"name": "a"}), parameter("signal")),
+        ("List", json!({"states": ["running", "asleep"]}), parameter("states[1]")),
+        (
+            "Logs",
+            json!({"name": "a", "stream": "stdout"}),
+            ("org.ostler.NotKept", json!({"name": "a", "stream": "stdout", "kind": "discard"})),
+        ),
+        ("Logs", json!({"name": "a", "stream": "stdin"}), parameter("stream")),
+        ("Events", json!({}), ("org.varlink.service.ExpectedMore", json!({}))),
+        ("Exec", exec.clone(), unsupported("Exec")),
+        ("Exec", json!({"name": "a"}), parameter("command")),
+        ("ExecStream", exec, upgrade),
+        ("Stats", json!({"interval_ms": 99}), parameter("interval_ms")),
+        ("Stats", json!({}), unsupported("Stats")),
+        (
+            "UpdateResources",
+            json!({"name": "a", "resources": {"pids_max": 1, "x": 1}}),
+            parameter("resources.x"),
+        ),
+        ("Reload", json!({}), unsupported("Reload")),
+        ("Upgrade", json!({}), unsupported("Upgrade")),
+        ("Version", json!({"x": 1}), parameter("x")),
+        ("Shutdown", json!({}), parameter("stop_tasks")),
+        (
+            "Nothing",
+            json!({}),
+            ("org.varlink.service.MethodNotFound", json!({"method": "org.ostler.Nothing"})),
+        ),
+    ] {
+        let found = failure(&mut client, method, parameters);
+        assert_eq!(found, (error.to_owned(), expected), "{method}");
+    }
+    let (error, parameters) = failure(&mut client, "Launch", task(json!({"env": ["A=1", "B"]})));
+    assert_eq!(
+        (error.as_str(), &parameters["field"]),
+        ("org.ostler.InvalidTask", &json!("env[1]"))
+    );
+    let (error, parameters) = failure(&mut client, "Launch", json!({"task": shell("a", "true")}));
+    assert_eq!(error, "org.ostler.TaskExists");
+    assert_eq!(
+        (&parameters["name"], &parameters["status"]["state"]),
+        (&json!("a"), &json!("running"))
+    );
+    let (error, parameters) =
+        failure(&mut client, "Launch", task(json!({"command": "/no/such/command"})));
+    assert_eq!(error, "org.ostler.LaunchFailed");
+    assert_eq!(parameters["error"]["errno_name"], "ENOENT");
+    assert!(parameters["error"]["message"].as_str().is_some_and(|text| text.contains("/no/such")));
+}
+
+#[test]
+fn a_launch_can_be_repeated_safely() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let first = launch(&mut client, shell("a", "exec sleep 60"));
+    let call = json!({"task": shell("a", "exec sleep 60"), "if_exists": "same"});
+    assert_eq!(answer(&mut client, "Launch", call)["status"]["id"], first["id"]);
+}
+
+#[test]
+fn introspection_describes_both_interfaces() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let info = client.call("org.varlink.service.GetInfo", json!({})).expect("an answer");
+    assert_eq!(info["interfaces"], json!(["org.varlink.service", "org.ostler"]));
+    assert_eq!(info["product"], "ostler");
+    let mut describe = |interface: &str| {
+        let method = "org.varlink.service.GetInterfaceDescription";
+        client.call(method, json!({"interface": interface}))
+    };
+    for interface in ["org.ostler", "org.varlink.service"] {
+        let description = describe(interface).expect("an answer")["description"].take();
+        let text = description.as_str().expect("text");
+        assert!(text.contains(&format!("interface {interface}\n")));
+    }
+    let Err(CallError::Remote { error, parameters }) = describe("org.other") else {
+        panic!("an error");
+    };
+    assert_eq!(error, "org.varlink.service.InterfaceNotFound");
+    assert_eq!(parameters, json!({"interface": "org.other"}));
+    let version = answer(&mut client, "Version", json!({}));
+    assert_eq!(version["socket"].as_str(), daemon.socket.to_str());
+    assert!(version["features"].is_array());
+    let figures = answer(&mut client, "DaemonStats", json!({}));
+    assert_eq!(figures["pid"], daemon.pid());
+    assert_eq!(figures["threads"], 1);
+}
+
+#[test]
+fn calls_of_one_connection_are_answered_in_order() {
+    let daemon = Daemon::start();
+    launch(&mut daemon.client(), shell("a", "exec sleep 60"));
+    let mut raw = daemon.raw();
+    raw.send(&json!({"method": "org.ostler.Wait", "parameters": {"name": "a"}}));
+    raw.send(&json!({"method": "org.ostler.Inspect", "parameters": {"name": "a"}}));
+    raw.send(&json!({"method": "org.ostler.List", "more": true}));
+    // The others wait behind the first one; another connection does not.
+    answer(&mut daemon.client(), "Stop", json!({"name": "a"}));
+    let replies: Vec<Value> = (0..3).map(|_| raw.next().expect("a reply")).collect();
+    assert_eq!(replies[0]["parameters"]["status"]["state"], "exited");
+    assert_eq!(replies[1]["parameters"]["status"]["task"]["name"], "a");
+    assert_eq!(replies[2]["parameters"]["tasks"][0]["name"], "a");
+    assert!(replies.iter().all(|reply| reply.get("continues").is_none()));
+}
+
+#[test]
+fn a_oneway_call_is_done_and_not_answered() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.send_oneway("org.ostler.Launch", json!({"task": shell("a", "true")})).expect("sent");
+    client.send_oneway("org.ostler.Launch", json!({"task": {"name": "b"}})).expect("sent");
+    client.send_oneway("org.ostler.Stop", json!({"name": "nobody"})).expect("sent");
+    assert_eq!(answer(&mut client, "Wait", json!({"name": "a"}))["status"]["exit"]["exit_code"], 0);
+    wait_until("both failures are in the log", || {
+        let log = daemon.log();
+        log.contains("org.ostler.Launch") && log.contains("org.ostler.Stop")
+    });
+}
+
+#[test]
+fn absent_fields_are_left_out_of_replies() {
+    let daemon = Daemon::start();
+    let mut raw = daemon.raw();
+    for (method, parameters) in [
+        ("Launch", json!({"task": shell("a", "true"), "timeout_ms": null})),
+        ("Wait", json!({"name": "a", "id": null})),
+        ("Inspect", json!({"name": "a"})),
+        ("List", json!({"labels": null, "states": null})),
+        ("Version", Value::Null),
+    ] {
+        let method = format!("org.ostler.{method}");
+        raw.send(&json!({"method": method, "parameters": parameters, "more": null}));
+        let text = raw.next_text().expect("a reply");
+        assert!(!text.contains("null") && !text.contains("\"error\":\"org"), "{text}");
+    }
+}
+
+#[test]
+fn shutdown_is_answered_and_ends_the_daemon() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let status = launch(&mut client, shell("a", "exec sleep 60"));
+    let mut waits = daemon.raw();
+    waits.send(&json!({"method": "org.ostler.Wait", "parameters": {"name": "a"}}));
+    assert_eq!(answer(&mut client, "Shutdown", json!({"stop_tasks": true})), json!({}));
+    let waited = waits.next().expect("a reply");
+    assert_eq!(waited["parameters"]["status"]["state"], "exited");
+    let socket = daemon.socket.clone();
+    assert_eq!(daemon.ended(), 0);
+    assert!(!socket.exists());
+    assert!(!std::path::Path::new(&format!("/proc/{}/exe", status["pid"])).exists());
+}

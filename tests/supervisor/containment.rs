@@ -1,0 +1,66 @@
+//! Nothing escapes.
+
+use crate::fixture::{Fixture, alone, line_of, lives, named, sh};
+use ostler::{CgroupMode, Containment, Options, StateName};
+use std::path::Path;
+use std::time::Duration;
+
+/// A daemon in the old style: its own session, forked twice, its parent gone.
+fn escape(path: &Path) -> String {
+    format!("setsid sh -c 'setsid sleep 300 & echo $! > {}' & sleep 300", path.display())
+}
+
+#[test]
+fn a_double_fork_does_not_leave_a_group() {
+    let options = Options { cgroup: CgroupMode::Require, ..Options::default() };
+    let mut fixture = Fixture::new(options);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pid");
+    let launched = fixture.ask(crate::fixture::launch_request(named("daemon", sh(&escape(&path)))));
+    if let Err(error) = launched {
+        println!("skipped: no permission to make cgroups: {error}");
+        return;
+    }
+    let escaped: i32 = line_of(&mut fixture, &path).parse().unwrap();
+    assert!(lives(escaped));
+    let task = fixture.supervisor.find("daemon").unwrap();
+    let status = fixture.supervisor.status(task).unwrap();
+    assert_eq!(status.containment, Some(Containment::CgroupV2));
+    let group = fixture.supervisor.cgroup_of(&status).unwrap();
+    assert!(Path::new(&group).is_dir());
+    assert_eq!(fixture.stop("daemon", Duration::ZERO).state, StateName::Exited);
+    assert!(!lives(escaped));
+    assert!(!Path::new(&group).exists());
+    let tree = Path::new(&group).parent().unwrap().to_owned();
+    drop(fixture);
+    assert!(!tree.exists(), "{} is left", tree.display());
+}
+
+#[test]
+fn an_owner_gets_the_orphans_of_its_only_task() {
+    alone(|mut fixture| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        fixture.launch(named("daemon", sh(&escape(&path))));
+        let escaped: i32 = line_of(&mut fixture, &path).parse().unwrap();
+        fixture.stop("daemon", Duration::ZERO);
+        assert!(!lives(escaped), "{escaped} has escaped");
+    });
+}
+
+#[test]
+fn orphans_are_reaped() {
+    alone(|mut fixture| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let script = format!("(sh -c 'echo $$ > {}; exit 1' &) ; sleep 300", path.display());
+        fixture.launch(named("parent", sh(&script)));
+        let orphan: i32 = line_of(&mut fixture, &path).parse().unwrap();
+        let gone = Path::new("/proc").join(orphan.to_string());
+        fixture.until(|fixture| {
+            fixture.supervisor.turn(Some(Duration::from_millis(10)), &mut fixture.events).unwrap();
+            (!gone.exists()).then_some(())
+        });
+        fixture.stop("parent", Duration::ZERO);
+    });
+}
