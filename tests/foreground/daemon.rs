@@ -58,6 +58,22 @@ fn a_second_signal_kills_all() {
 }
 
 #[test]
+fn tasks_outlive_it_where_that_is_asked_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
+    let state = state.to_str().expect("UTF-8");
+    let file = task_file(directory.path(), "exec sleep 1000");
+    let flags = ["--tasks", &file, "--state", state, "--on-exit", "keep"];
+    let mut running = Running::start(&mut daemon(directory.path(), &flags));
+    let line = running.expect("event=started");
+    let pid = line.split(" pid=").nth(1).expect("a pid").to_owned();
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+    assert!(is_alive(&pid));
+    crate::support::signal(pid.parse().expect("a number"), "KILL");
+}
+
+#[test]
 fn what_keeps_it_from_starting_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut first = Running::start(&mut daemon(directory.path(), &[]));

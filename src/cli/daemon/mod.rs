@@ -89,7 +89,8 @@ impl Daemon {
             ending: None,
         };
         daemon.greet(settings.socket.as_deref());
-        daemon.launch(settings.tasks);
+        settings.tasks.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        daemon.launch(settings.tasks.tasks);
         daemon.notifier.ready();
         Ok(daemon)
     }

@@ -2,11 +2,10 @@
 
 use crate::cli::arguments::{CgroupChoice, DaemonArguments, ExitNotificationChoice, OnExit};
 use crate::cli::socket::socket_path;
-use crate::cli::task_file;
+use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ServerOptions, passed_descriptors};
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited};
-use crate::vocabulary::TaskSpec;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -39,7 +38,7 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<UnixListener>,
     /// Connections: reading end, writing end, and whether it is standard input and output.
     pub(super) attached: Vec<(OwnedFd, OwnedFd, bool)>,
-    pub(super) tasks: Vec<TaskSpec>,
+    pub(super) tasks: TaskFile,
     pub(super) keep: bool,
 }
 
@@ -58,7 +57,7 @@ impl Settings {
         check(&arguments)?;
         let tasks = match &arguments.tasks {
             Some(path) => load(path)?,
-            None => Vec::new(),
+            None => TaskFile::default(),
         };
         let listeners: Vec<UnixListener> = passed.into_iter().map(UnixListener::from).collect();
         let socket = match arguments.socket.as_deref() {
@@ -152,11 +151,9 @@ fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
     Ok((reader, writer, false))
 }
 
-fn load(path: &Path) -> Result<Vec<TaskSpec>, Refusal> {
-    let file = task_file::load(path)
-        .map_err(|problems| Refusal::Failed(problems.iter().map(ToString::to_string).collect()))?;
-    file.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    Ok(file.tasks)
+fn load(path: &Path) -> Result<TaskFile, Refusal> {
+    task_file::load(path)
+        .map_err(|problems| Refusal::Failed(problems.iter().map(ToString::to_string).collect()))
 }
 
 fn group_id(group: &str) -> Result<u32, Refusal> {

@@ -48,7 +48,6 @@ impl Refusal {
 
 /// Runs the task and exits as it did.
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
-    logging::start(Style::Foreground);
     match Run::start(arguments).and_then(Run::until_the_end) {
         Ok(code) => ExitCode::from(code),
         Err(refusal) => {
@@ -77,7 +76,9 @@ struct Run {
 
 impl Run {
     fn start(arguments: RunArguments) -> Result<Run, Refusal> {
+        // First of all, since it is known by its number alone.
         let report = arguments.status_fd.map(take_report).transpose()?;
+        logging::start(Style::Foreground);
         let mut spec =
             arguments.task.into_spec(arguments.command, Context::Run).map_err(Refusal::own)?;
         let job = Job::new();
