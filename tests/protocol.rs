@@ -1,6 +1,6 @@
 //! The protocol as clients see it: the built daemon, driven over its socket and over standard
 //! input and output, by our client, by others' and by hostile ones.
-#![allow(clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "protocol/calls.rs"]
 mod calls;

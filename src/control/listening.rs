@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::server::{Server, watched};
 use crate::reactor::Supervisor;
 use crate::sys::channel::Channel;
+use crate::sys::own_process;
 use crate::sys::peer::Peer;
 use crate::vocabulary::limits::ACCEPTS_PER_TURN;
 use std::fs::File;
@@ -143,7 +144,8 @@ impl Server {
         let told = accepted.is_ok();
         if let Ok(stream) = accepted {
             let reason = "the daemon has no descriptor left for a connection";
-            refuse(stream, &Failure::limit("descriptors", 0, reason));
+            let most = own_process::descriptor_limit();
+            refuse(stream, &Failure::limit("descriptors", most, reason));
         }
         self.listening.reserve = reserve();
         told

@@ -8,8 +8,6 @@ use crate::reactor::Supervisor;
 use crate::vocabulary::limits::CALLS_PER_TURN;
 use std::time::Instant;
 
-/// Pieces of a stream in one turn.
-const PIECES_PER_TURN: usize = 4;
 /// One read.
 const READ_BYTES: usize = 64 << 10;
 
@@ -99,21 +97,15 @@ impl Server {
     }
 
     fn step(&mut self, supervisor: &mut Supervisor, key: usize) -> Step {
-        let Parts { history, socket, connections, mut watching } = self.parts();
+        let Parts { history, socket, connections, watching } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return Step::Idle };
         let Pending::Streams(stream) = &mut connection.pending else { return Step::Idle };
         let mut context = Context { supervisor, history, socket };
-        let mut step = Step::More;
-        for _ in 0..PIECES_PER_TURN {
-            step = stream.step(&mut connection.session, &mut context);
-            if let (Step::Idle, Stream::Logs(log)) = (step, &mut *stream)
-                && log.watch(watching.as_deref_mut(), key)
-            {
-                step = Step::More;
-            }
-            if step != Step::More {
-                break;
-            }
+        let mut step = stream.step(&mut connection.session, &mut context);
+        if let (Step::Idle, Stream::Logs(log)) = (step, &mut *stream)
+            && log.watch(watching, key)
+        {
+            step = Step::More;
         }
         let look_later = matches!(stream, Stream::Logs(log) if log.needs_looking());
         if step == Step::Over

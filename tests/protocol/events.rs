@@ -1,6 +1,6 @@
 //! Streams of events and lists.
 
-use super::fixture::{Daemon, answer, failure, launch, shell};
+use super::fixture::{Daemon, Raw, answer, failure, launch, shell};
 use ostler::control::{CallError, Client};
 use serde_json::{Value, json};
 
@@ -60,6 +60,38 @@ fn nothing_is_missed_after_the_first_reply() {
     let of_b = until(&mut daemon.client(), parameters, "b", "finished");
     assert_eq!(of_b.len(), 4);
     assert!(of_b.iter().all(|event| event["name"] == "b"));
+}
+
+#[test]
+fn clients_that_wait_cost_nothing() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let mut task = shell("a", "exec sleep 60");
+    task["stdout"] = json!({"kind": "file", "path": daemon.path("out")});
+    launch(&mut client, task);
+    let logs = json!({"name": "a", "stream": "stdout"});
+    let waiting: Vec<Raw> = [("Events", json!({})), ("Wait", json!({"name": "a"})), ("Logs", logs)]
+        .into_iter()
+        .map(|(method, parameters)| {
+            let mut raw = daemon.raw();
+            let method = format!("org.ostler.{method}");
+            raw.send(&json!({"method": method, "parameters": parameters, "more": true}));
+            if method != "org.ostler.Wait" {
+                raw.next().expect("the first reply");
+            }
+            raw
+        })
+        .collect();
+    let mut wakeups = || {
+        let figures = answer(&mut client, "DaemonStats", json!({}));
+        figures["wakeups"].as_u64().expect("a number")
+    };
+    wakeups();
+    let before = wakeups();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    // That of the call itself, and one in which nothing was left to be done.
+    assert!(wakeups() <= before + 3);
+    drop(waiting);
 }
 
 #[test]

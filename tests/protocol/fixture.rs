@@ -24,11 +24,27 @@ impl Daemon {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Daemon {
+        let mut command = command(&[]);
+        command.args(flags);
+        Daemon::run(command)
+    }
+
+    /// A daemon that may have so many descriptors.
+    pub(crate) fn limited(descriptors: u32) -> Daemon {
+        let mut limited = Command::new("/bin/sh");
+        let line = format!("ulimit -n {descriptors}; exec \"$@\"");
+        let command = command(&[]);
+        limited.args(["-c", &line, "sh"]).arg(command.get_program()).args(command.get_args());
+        Daemon::run(limited)
+    }
+
+    fn run(mut command: Command) -> Daemon {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("run/ostler.sock");
         let log = std::fs::File::create(directory.path().join("daemon.log")).expect("a log");
-        let child = command(&["--socket", socket.to_str().expect("text")])
-            .args(flags)
+        let child = command
+            .arg("--socket")
+            .arg(&socket)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -43,7 +43,7 @@ fn the_varlink_crate_drives_it() {
 
     let events = Connection::with_address(&address).expect("connected");
     let mut events = call(&events, "org.ostler.Events", json!({}));
-    let mut events = events.more().expect("sent");
+    let events = events.more().expect("sent");
     assert_eq!(events.next().expect("a reply").expect("no error")["events"], json!([]));
     let task = json!({"task": shell("a", "exit 4")});
     let launched = call(&connection, "org.ostler.Launch", task).call().expect("an answer");

@@ -155,6 +155,29 @@ fn a_thousand_clients_wait_at_once() {
 }
 
 #[test]
+fn without_descriptors_clients_are_told_and_nothing_spins() {
+    let daemon = Daemon::limited(40);
+    let mut first = daemon.client();
+    let mut wakeups = || {
+        let figures = answer(&mut first, "DaemonStats", json!({"x": null}));
+        figures["wakeups"].as_u64().expect("a number")
+    };
+    wakeups();
+    let mut clients: Vec<Raw> = (0..60).map(|_| daemon.raw()).collect();
+    let last = clients.last_mut().and_then(Raw::next);
+    assert!(is_limit(last, "descriptors"));
+    let before = wakeups();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(wakeups() < before + 20);
+    drop(clients);
+    wait_until("there are descriptors again", || {
+        let mut raw = daemon.raw();
+        let _ = raw.stream.write_all(b"{\"method\":\"org.ostler.Version\"}\0");
+        raw.next().is_some_and(|reply| reply.get("error").is_none())
+    });
+}
+
+#[test]
 fn random_bytes_are_survived() {
     let daemon = Daemon::start();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
