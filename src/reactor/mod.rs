@@ -1,4 +1,5 @@
-//! The reactor: the only place where events of the kernel meet the engine, and the only user of mio.
+//! The reactor: the only place where events of the kernel meet the engine, and the only user of
+//! mio.
 //!
 //! Readiness becomes inputs, the engine's actions become system calls. Order within a turn: what
 //! was asked, readiness, output, deadlines; after each the engine's output is taken out.
@@ -56,7 +57,8 @@ const READINESS_PER_TURN: usize = crate::vocabulary::limits::EXITS_PER_TURN;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use ostler::{EventKind, Options, Supervisor, TaskSpec};
 /// let mut supervisor = Supervisor::new(Options::default())?;
-/// supervisor.launch(TaskSpec { args: vec!["-c".into(), "exit 7".into()], ..TaskSpec::new("sh") })?;
+/// let args = vec!["-c".into(), "exit 7".into()];
+/// supervisor.launch(TaskSpec { args, ..TaskSpec::new("sh") })?;
 /// let mut events = Vec::new();
 /// while !events.iter().any(|event: &ostler::Event| event.kind == EventKind::Finished) {
 ///     supervisor.turn(None, &mut events)?;

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
+use std::io::ErrorKind::NotFound;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -125,6 +126,7 @@ impl Tree {
         if !kernel_is_at_least(5, 14) {
             return Err(NoTree("this kernel has no cgroup.kill (Linux 5.14)".to_owned()));
         }
+        sweep(above);
         for number in 0..TREES_MAX {
             let suffix = if number == 0 { String::new() } else { format!("-{number}") };
             let path = above.join(format!("ostler-{}{suffix}", std::process::id()));
@@ -283,6 +285,39 @@ pub(crate) fn is_populated(events: &OwnedFd) -> bool {
     }
 }
 
+/// Removes the trees of processes that are gone, as far as nothing runs in them.
+fn sweep(above: &Path) {
+    let Ok(entries) = std::fs::read_dir(above) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().and_then(owner_of).is_some_and(is_gone) {
+            remove_empty(&entry.path());
+        }
+    }
+}
+
+/// The process that made the tree of this name.
+fn owner_of(name: &str) -> Option<Pid> {
+    let number = name.strip_prefix("ostler-")?.split('-').next()?;
+    Pid::new(number.parse().ok()?)
+}
+
+fn is_gone(pid: Pid) -> bool {
+    super::processes::family(pid).is_none()
+}
+
+/// Removes a tree and the groups in it, unless something runs in one of them: the kernel keeps
+/// what is not empty, and a supervisor that we cannot see keeps its own leaf that way.
+fn remove_empty(tree: &Path) {
+    if std::fs::remove_dir(tree.join(LEAF)).is_err_and(|error| error.kind() != NotFound) {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(tree) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())) {
+        let _ = std::fs::remove_dir(entry.path());
+    }
+    let _ = std::fs::remove_dir(tree);
+}
+
 fn make_directory(path: &Path) -> Result<(), Errno> {
     faults::check("mkdir")?;
     nix::unistd::mkdir(path, Mode::from_bits_truncate(0o755))
@@ -330,6 +365,31 @@ mod tests {
         let v1 = "32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
         assert_eq!(parse_mounted(v1, "").hierarchy, Hierarchy::V1);
         assert_eq!(parse_mounted("", "").hierarchy, Hierarchy::None);
+    }
+
+    #[test]
+    fn trees_of_processes_that_are_gone_are_swept() {
+        let Ok(tree) = Tree::make(&mounted()) else {
+            println!("skipped: no permission to make a cgroup");
+            return;
+        };
+        let above = tree.path().parent().unwrap();
+        // No process has an id above PID_MAX_LIMIT.
+        let stale = above.join("ostler-4194305-7");
+        std::fs::create_dir_all(stale.join("task.1")).unwrap();
+        std::fs::create_dir_all(stale.join(LEAF)).unwrap();
+        let busy = above.join("ostler-4194306");
+        std::fs::create_dir_all(busy.join("task.1")).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        std::fs::write(busy.join("task.1/cgroup.procs"), child.id().to_string()).unwrap();
+        drop(Tree::make(&mounted()).unwrap());
+        assert!(!stale.exists());
+        assert!(busy.join("task.1").exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        remove_empty(&busy);
+        assert!(!busy.exists());
+        assert!(tree.path().exists());
     }
 
     #[test]

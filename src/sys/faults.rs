@@ -12,7 +12,7 @@ pub(crate) fn check(_call: &'static str) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-pub(crate) use armed::{Injected, check, count, fail_nth};
+pub(crate) use armed::{check, fail_nth};
 
 #[cfg(test)]
 mod armed {
@@ -47,11 +47,6 @@ mod armed {
         HIT.set(None);
         FAIL.set(Some((nth, errno)));
         Injected
-    }
-
-    /// Calls seen since the last `fail_nth`.
-    pub(crate) fn count() -> u64 {
-        SEEN.get()
     }
 
     pub(crate) fn check(call: &'static str) -> Result<(), Errno> {

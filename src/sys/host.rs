@@ -11,7 +11,7 @@ use std::io;
 pub(super) struct Host {
     pub(super) clone3: bool,
     pub(super) close_range: bool,
-    /// Soft and hard limit of descriptors before we raised our own.
+    /// Soft and hard limit of descriptors before we raised our own; absent where we did not.
     pub(super) nofile_before: Option<(u64, u64)>,
     pub(super) oom_score_adj: i32,
     pub(super) nice: i32,
@@ -21,6 +21,8 @@ pub(super) struct Host {
     /// A process that changes its user stays open to that user's debugger
     /// (/proc/sys/fs/suid_dumpable): its memory must not be ours.
     pub(super) user_change_is_open: bool,
+    /// What a process of our own ignores; the host of a guest may change that at any time.
+    ignored_signals: Option<u64>,
     pub(super) unusual: Unusual,
 }
 
@@ -46,7 +48,7 @@ impl Host {
         let clone3 = call(libc::SYS_clone3, [0, 0]) == Err(libc::EINVAL);
         let last = u32::MAX as usize;
         let close_range = call(libc::SYS_close_range, [last, last, 0]).is_ok();
-        let nofile_before = if own_process { Some(raise_nofile()?) } else { None };
+        let nofile_before = if own_process { raise_nofile()? } else { None };
         Ok(Host {
             clone3,
             close_range,
@@ -57,8 +59,14 @@ impl Host {
             gid: nix::unistd::getegid().as_raw(),
             can_change_user: can_change_user(),
             user_change_is_open: number_in("/proc/sys/fs/suid_dumpable") == Some(1),
+            ignored_signals: own_process.then(ignored_signals),
             unusual: Unusual::find(),
         })
+    }
+
+    /// Bit n-1: signal n is ignored here. A child would go on ignoring it.
+    pub(super) fn ignored_signals(&self) -> u64 {
+        self.ignored_signals.unwrap_or_else(ignored_signals)
     }
 
     /// Whether a child may share our memory and descriptors here.
@@ -130,19 +138,18 @@ fn can_change_user() -> bool {
     call(libc::SYS_capget, [header, pointer]).is_ok() && data[0] & wanted == wanted
 }
 
-/// Raises our own soft limit of descriptors to the hard one; says what they were.
-fn raise_nofile() -> io::Result<(u64, u64)> {
+/// Raises our own soft limit of descriptors to the hard one; says what they were, if it had to.
+fn raise_nofile() -> io::Result<Option<(u64, u64)>> {
     faults::check("getrlimit")?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
         faults::check("setrlimit")?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
-    Ok((soft, hard))
+    Ok((soft < hard).then_some((soft, hard)))
 }
 
-/// Bit n-1: signal n is ignored here. A child would go on ignoring it.
-pub(super) fn ignored_signals() -> u64 {
+fn ignored_signals() -> u64 {
     let mut ignored = 0;
     for number in 1..=64 {
         // struct sigaction of the kernel begins with the handler on every 64-bit machine.

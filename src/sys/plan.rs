@@ -59,7 +59,7 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
             std::iter::once(&spec.command).chain(&spec.args).map(String::as_bytes),
         )?),
         environment: Strings::new(strings("env", environment.iter().map(Vec::as_slice))?),
-        ignored_signals: host::ignored_signals(),
+        ignored_signals: host.ignored_signals(),
         named: Named {
             command: spec.command.clone(),
             searched: candidates.searched,

@@ -117,7 +117,7 @@ impl Sink {
         }
     }
 
-    /// Its name in the protocol: `discard`, `inherit`, `fifo`, `file` (`descriptor` has none there).
+    /// Its name in the protocol: `discard`, `inherit`, `fifo`, `file`; `descriptor` has none there.
     pub fn kind(&self) -> &'static str {
         match self {
             Sink::Discard => "discard",

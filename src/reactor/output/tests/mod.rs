@@ -264,7 +264,7 @@ fn hold(path: &std::path::Path) -> File {
     OpenOptions::new()
         .read(true)
         .write(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
         .open(path)
         .expect("open")
 }
