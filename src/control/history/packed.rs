@@ -317,6 +317,7 @@ mod tests {
             ..event.status
         };
         let shape = StatusShape::of(&event.status, "boot-300".into(), None);
+        let shape = StatusShape { command: None, ..shape };
         let plain = json_of(&event, None);
         assert_eq!(plain["status"], serde_json::to_value(shape).expect("plain data"));
         assert_eq!(plain.get("detail"), None);
