@@ -189,7 +189,7 @@ impl Server {
 fn refuse(stream: UnixStream, failure: &Failure) {
     let mut session = super::session::Session::default();
     session.refuse(failure);
-    // It fits the empty buffer of a new connection; whoever does not read it is closed all the same.
+    // It fits the empty buffer of a new connection, and the client finds it there afterwards.
     let _ = Channel::new(stream.into()).map(|channel| channel.write(session.output()));
 }
 

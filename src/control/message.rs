@@ -53,9 +53,9 @@ pub(crate) fn parse(message: &[u8]) -> Result<Call, Malformed> {
         Some(_) => Err(Malformed::Field(name.to_owned())),
     };
     let (more, oneway, upgrade) = (flag("more")?, flag("oneway")?, flag("upgrade")?);
-    match object.keys().next() {
+    match object.into_iter().find(|(_, value)| !value.is_null()) {
         None => Ok(Call { method, parameters, more, oneway, upgrade }),
-        Some(unknown) => Err(Malformed::Field(unknown.clone())),
+        Some((unknown, _)) => Err(Malformed::Field(unknown)),
     }
 }
 
@@ -124,7 +124,10 @@ mod tests {
             upgrade: false,
         };
         assert_eq!(parse(br#"{"method":"a.B"}"#), Ok(plain.clone()));
-        assert_eq!(parse(br#"{"method":"a.B","parameters":null,"more":null}"#), Ok(plain.clone()));
+        assert_eq!(
+            parse(br#"{"method":"a.B","parameters":null,"more":null,"x":null}"#),
+            Ok(plain.clone())
+        );
         let call = parse(br#"{"method":"a.B","parameters":{"x":[1]},"more":true,"oneway":true}"#);
         let parameters = json!({"x": [1]});
         assert_eq!(call, Ok(Call { parameters, more: true, oneway: true, ..plain }));

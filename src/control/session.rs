@@ -334,10 +334,14 @@ mod tests {
         assert_eq!(session.next_call().expect("a call").method, "a.B");
     }
 
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(0), Just(b'{'), Just(b'"'), any::<u8>()]
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(pieces in prop::collection::vec(
-            prop::collection::vec(prop_oneof![Just(0u8), Just(b'{'), Just(b'"'), any::<u8>()], 0..40),
+            prop::collection::vec(byte(), 0..40),
             0..20,
         )) {
             let mut session = Session::default();

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    AddressFamily, Backlog as AcceptQueue, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, chown};
@@ -30,7 +30,7 @@ pub(crate) fn bind_private(path: &Path, gid: Option<u32>) -> Result<UnixListener
         None => Ok(()),
         Some(gid) => share(path, gid, 0o660),
     };
-    let listening = opened.and_then(|()| listen(&fd, Backlog::new(BACKLOG)?));
+    let listening = opened.and_then(|()| listen(&fd, AcceptQueue::new(BACKLOG)?));
     match listening {
         Ok(()) => Ok(fd.into()),
         Err(errno) => {

@@ -1,10 +1,8 @@
 //! Single calls: what they answer, and their errors with exact names and parameters.
 
 use super::fixture::{Daemon, answer, failure, launch, shell, wait_until};
-use ostler::control::CallError;
+use ostler::control::{CallError, Client};
 use serde_json::{Value, json};
-
-const INVALID_PARAMETER: &str = "org.varlink.service.InvalidParameter";
 
 #[test]
 fn a_task_from_launch_to_remove() {
@@ -68,98 +66,105 @@ fn stop_signal_and_restart() {
     assert_eq!(not_running, expected);
 }
 
+/// Makes each call, and compares the error that it is answered with.
+fn expect_errors(
+    client: &mut Client,
+    calls: impl IntoIterator<Item = (&'static str, Value, Error)>,
+) {
+    for (method, parameters, (error, expected)) in calls {
+        let found = failure(client, method, parameters);
+        assert_eq!(found, (error.to_owned(), expected), "{method}");
+    }
+}
+
+type Error = (&'static str, Value);
+
+fn invalid(path: &str) -> Error {
+    ("org.varlink.service.InvalidParameter", json!({"parameter": path}))
+}
+
+/// A call of Launch whose task has this field.
+fn with(field: &str, value: Value) -> Value {
+    let mut task = shell("b", "true");
+    task[field] = value;
+    json!({"task": task})
+}
+
+#[test]
+fn parameters_that_cannot_be_are_named() {
+    let daemon = Daemon::start();
+    let sink = json!({"kind": "discard", "colour": 1});
+    let too_large = json!({"name": "a", "timeout_ms": 9_007_199_254_740_992_u64});
+    let resources = json!({"name": "a", "resources": {"pids_max": 1, "x": 1}});
+    let calls = [
+        ("Launch", json!({}), invalid("task")),
+        ("Launch", with("colour", json!(1)), invalid("task.colour")),
+        ("Launch", with("stdout", sink), invalid("task.stdout.colour")),
+        ("Launch", json!({"task": {}, "if_exists": "maybe"}), invalid("if_exists")),
+        ("Wait", too_large, invalid("timeout_ms")),
+        ("Signal", json!({"name": "a"}), invalid("signal")),
+        ("List", json!({"states": ["running", "asleep"]}), invalid("states[1]")),
+        ("Logs", json!({"name": "a", "stream": "stdin"}), invalid("stream")),
+        ("Exec", json!({"name": "a"}), invalid("command")),
+        ("Stats", json!({"interval_ms": 99}), invalid("interval_ms")),
+        ("UpdateResources", resources, invalid("resources.x")),
+        ("Version", json!({"x": 1}), invalid("x")),
+        ("Shutdown", json!({}), invalid("stop_tasks")),
+    ];
+    expect_errors(&mut daemon.client(), calls);
+}
+
 #[test]
 fn every_error_has_its_name_and_parameters() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     launch(&mut client, shell("a", "exec sleep 60"));
-    let task = |change: Value| {
-        let mut task = shell("b", "true");
-        if let (Some(task), Value::Object(change)) = (task.as_object_mut(), change) {
-            task.extend(change);
-        }
-        json!({"task": task})
-    };
-    let parameter = |path: &str| (INVALID_PARAMETER, json!({"parameter": path}));
+    let logs = json!({"name": "a", "stream": "stdout"});
+    let not_kept = json!({"name": "a", "stream": "stdout", "kind": "discard"});
+    let nope = json!({"name": "a", "signal": "NOPE"});
+    let exec = json!({"name": "a", "command": "b"});
+    let nothing = json!({"method": "org.ostler.Nothing"});
+    let calls = [
+        ("Wait", json!({"name": "a", "timeout_ms": 0}), ("org.ostler.TimedOut", json!({}))),
+        ("Wait", json!({"name": "a", "id": "x"}), ("org.ostler.NoSuchTask", json!({"name": "a"}))),
+        ("Stop", nope, ("org.ostler.UnknownSignal", json!({"signal": "NOPE"}))),
+        ("Logs", logs, ("org.ostler.NotKept", not_kept)),
+        ("Events", json!({}), ("org.varlink.service.ExpectedMore", json!({}))),
+        ("ExecStream", exec, ("org.ostler.ExpectedUpgrade", json!({}))),
+        ("Nothing", json!({}), ("org.varlink.service.MethodNotFound", nothing)),
+    ];
+    expect_errors(&mut client, calls);
+    let mut fails = |method: &str, parameters: Value| failure(&mut client, method, parameters);
+    let (error, parameters) = fails("Launch", with("env", json!(["A=1", "B"])));
+    assert_eq!(error, "org.ostler.InvalidTask");
+    assert_eq!(parameters["field"], "env[1]");
+    let (error, parameters) = fails("Launch", json!({"task": shell("a", "true")}));
+    assert_eq!(error, "org.ostler.TaskExists");
+    assert_eq!(parameters["name"], "a");
+    assert_eq!(parameters["status"]["state"], "running");
+    let (error, parameters) = fails("Launch", with("command", json!("/no/such/command")));
+    assert_eq!(error, "org.ostler.LaunchFailed");
+    assert_eq!(parameters["error"]["errno_name"], "ENOENT");
+    let message = parameters["error"]["message"].as_str();
+    assert!(message.is_some_and(|text| text.contains("/no/such")));
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let daemon = Daemon::start();
     let unsupported = |feature: &str| {
         let reason = "not available in this version";
         ("org.ostler.Unsupported", json!({"feature": feature, "reason": reason}))
     };
-    let upgrade = ("org.ostler.ExpectedUpgrade", json!({}));
-    let exec = json!({"name": "a", "command": "b"});
-    for (method, parameters, (error, expected)) in [
-        ("Launch", json!({}), parameter("task")),
-        ("Launch", task(json!({"colour": 1})), parameter("task.colour")),
-        (
-            "Launch",
-            task(json!({"stdout": {"kind": "discard", "colour": 1}})),
-            parameter("task.stdout.colour"),
-        ),
-        ("Launch", json!({"task": {}, "if_exists": "maybe"}), parameter("if_exists")),
-        (
-            "Wait",
-            json!({"name": "a", "timeout_ms": 9_007_199_254_740_992_u64}),
-            parameter("timeout_ms"),
-        ),
-        ("Wait", json!({"name": "a", "timeout_ms": 0}), ("org.ostler.TimedOut", json!({}))),
-        (
-            "Wait",
-            json!({"name": "a", "id": "other"}),
-            ("org.ostler.NoSuchTask", json!({"name": "a"})),
-        ),
-        (
-            "Stop",
-            json!({"name": "a", "signal": "NOPE"}),
-            ("org.ostler.UnknownSignal", json!({"signal": "NOPE"})),
-        ),
-        ("Signal", json!({"name": "a"}), parameter("signal")),
-        ("List", json!({"states": ["running", "asleep"]}), parameter("states[1]")),
-        (
-            "Logs",
-            json!({"name": "a", "stream": "stdout"}),
-            ("org.ostler.NotKept", json!({"name": "a", "stream": "stdout", "kind": "discard"})),
-        ),
-        ("Logs", json!({"name": "a", "stream": "stdin"}), parameter("stream")),
-        ("Events", json!({}), ("org.varlink.service.ExpectedMore", json!({}))),
-        ("Exec", exec.clone(), unsupported("Exec")),
-        ("Exec", json!({"name": "a"}), parameter("command")),
-        ("ExecStream", exec, upgrade),
-        ("Stats", json!({"interval_ms": 99}), parameter("interval_ms")),
+    let resources = json!({"name": "a", "resources": {"pids_max": -1}});
+    let calls = [
+        ("Exec", json!({"name": "a", "command": "b"}), unsupported("Exec")),
         ("Stats", json!({}), unsupported("Stats")),
-        (
-            "UpdateResources",
-            json!({"name": "a", "resources": {"pids_max": 1, "x": 1}}),
-            parameter("resources.x"),
-        ),
+        ("UpdateResources", resources, unsupported("UpdateResources")),
         ("Reload", json!({}), unsupported("Reload")),
         ("Upgrade", json!({}), unsupported("Upgrade")),
-        ("Version", json!({"x": 1}), parameter("x")),
-        ("Shutdown", json!({}), parameter("stop_tasks")),
-        (
-            "Nothing",
-            json!({}),
-            ("org.varlink.service.MethodNotFound", json!({"method": "org.ostler.Nothing"})),
-        ),
-    ] {
-        let found = failure(&mut client, method, parameters);
-        assert_eq!(found, (error.to_owned(), expected), "{method}");
-    }
-    let (error, parameters) = failure(&mut client, "Launch", task(json!({"env": ["A=1", "B"]})));
-    assert_eq!(
-        (error.as_str(), &parameters["field"]),
-        ("org.ostler.InvalidTask", &json!("env[1]"))
-    );
-    let (error, parameters) = failure(&mut client, "Launch", json!({"task": shell("a", "true")}));
-    assert_eq!(error, "org.ostler.TaskExists");
-    assert_eq!(
-        (&parameters["name"], &parameters["status"]["state"]),
-        (&json!("a"), &json!("running"))
-    );
-    let (error, parameters) =
-        failure(&mut client, "Launch", task(json!({"command": "/no/such/command"})));
-    assert_eq!(error, "org.ostler.LaunchFailed");
-    assert_eq!(parameters["error"]["errno_name"], "ENOENT");
-    assert!(parameters["error"]["message"].as_str().is_some_and(|text| text.contains("/no/such")));
+    ];
+    expect_errors(&mut daemon.client(), calls);
 }
 
 #[test]

@@ -250,8 +250,8 @@ mod tests {
         unpacked
     }
 
-    #[test]
-    fn an_event_comes_out_as_it_went_in() {
+    /// An event whose status has every field.
+    fn full_event() -> Event {
         let mut spec = TaskSpec::new("sleep");
         spec.labels = [("tier".to_owned(), "front".to_owned())].into();
         let error = StartError {
@@ -287,13 +287,18 @@ mod tests {
             output_pending: true,
             adopted: false,
         };
-        let mut event = Event {
+        Event {
             sequence: 12,
             time: Wall::from_micros(2_000_001),
             kind: EventKind::Backoff,
             status,
             detail: Some("later".into()),
-        };
+        }
+    }
+
+    #[test]
+    fn an_event_comes_out_as_it_went_in() {
+        let mut event = full_event();
         let group = "/sys/fs/cgroup/ostler/web.9";
         let shape = StatusShape::of(&event.status, "boot-300".into(), Some(group.into()));
         let shape = StatusShape { command: None, ..shape };
@@ -317,6 +322,7 @@ mod tests {
             ..event.status
         };
         let shape = StatusShape::of(&event.status, "boot-300".into(), None);
+        let shape = StatusShape { command: None, ..shape };
         let plain = json_of(&event, None);
         assert_eq!(plain["status"], serde_json::to_value(shape).expect("plain data"));
         assert_eq!(plain.get("detail"), None);

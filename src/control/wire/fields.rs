@@ -189,9 +189,9 @@ impl Fields {
 
     /// Refuses what was not read.
     pub(crate) fn finish(self) -> Read<()> {
-        match self.left.keys().next() {
+        match self.left.iter().find(|(_, value)| !value.is_null()) {
             None => Ok(()),
-            Some(name) => Err(self.refused(name)),
+            Some((name, _)) => Err(self.refused(name)),
         }
     }
 }

@@ -8,6 +8,9 @@ use proptest::{collection, option};
 use serde_json::json;
 use std::time::Duration;
 
+/// More than fits 32 bits.
+const MANY: u64 = 1 << 40;
+
 fn refused(task: Value) -> Refusal {
     Fields::of("task", task).and_then(decode_task).expect_err("refused")
 }
@@ -84,7 +87,7 @@ fn what_has_its_type_but_cannot_be_is_named_within_the_task() {
         (json!({"command": "a", "kill_signal": "NOPE"}), "kill_signal"),
         (json!({"command": "a", "umask": "9"}), "umask"),
         (json!({"command": "a", "umask": "7777"}), "umask"),
-        (json!({"command": "a", "nice": 1_u64 << 40}), "nice"),
+        (json!({"command": "a", "nice": MANY}), "nice"),
         (json!({"command": "a", "oom_score_adj": -1001}), "oom_score_adj"),
         (json!({"command": "a", "stdout": {"kind": "file"}}), "stdout.path"),
         (json!({"command": "a", "stdout": {"kind": "file", "path": "x"}}), "stdout.path"),
@@ -94,11 +97,11 @@ fn what_has_its_type_but_cannot_be_is_named_within_the_task() {
             "stderr.max_files",
         ),
         (
-            json!({"command": "a", "stdout": {"kind": "file", "path": "/x", "max_files": 1_u64 << 40}}),
+            json!({"command": "a", "stdout": {"kind": "file", "path": "/x", "max_files": MANY}}),
             "stdout.max_files",
         ),
         (
-            json!({"command": "a", "restart": {"mode": "always", "attempts": 1_u64 << 40}}),
+            json!({"command": "a", "restart": {"mode": "always", "attempts": MANY}}),
             "restart.attempts",
         ),
         (json!({"command": "a", "resources": {"cpu_max": 0}}), "resources.cpu_max"),
@@ -110,7 +113,7 @@ fn what_has_its_type_but_cannot_be_is_named_within_the_task() {
 #[test]
 fn null_is_absent_and_minus_one_is_no_limit() {
     let task = json!({
-        "command": "a", "name": null, "stdout": null, "labels": {"a": null},
+        "command": "a", "name": null, "colour": null, "stdout": null, "labels": {"a": null},
         "restart": {"mode": "on-failure", "attempts": -1, "delay_ms": null},
         "resources": {"cpu_max": -1, "pids_max": -1, "memory_max_bytes": 5, "cpuset": ""},
         "isolation": {"capabilities": []},
@@ -262,13 +265,15 @@ fn isolation() -> impl Strategy<Value = Isolation> {
 
 prop_compose! {
     fn task()(
-        words in (word(), option::of("[a-z][a-z0-9.]{0,9}"), option::of("[a-z]{1,9}"), option::of(path())),
+        words in (word(), option::of("[a-z][a-z0-9.]{0,9}"), option::of("[a-z]{1,9}")),
+        directory in option::of(path()),
         lists in (collection::vec(word(), 0..4), collection::vec("[A-Z]{1,5}=.{0,9}", 0..4)),
         sinks in (option::of(sink()), option::of(sink()), any::<bool>()),
         parts in (restart(), option::of(resources()), option::of(isolation())),
         stop in (option::of(1..=64_i32), wait(), any::<[bool; 3]>()),
         leftover in prop_oneof![Just(Leftover::Kill), Just(Leftover::Wait), Just(Leftover::Leave)],
-        numbers in (option::of(-1000..=1000_i32), option::of(-20..=19_i32), option::of(0..=0o777_u32)),
+        numbers in (option::of(-1000..=1000_i32), option::of(-20..=19_i32)),
+        umask in option::of(0..=0o777_u32),
         labels in collection::btree_map("[a-z]{1,9}", word(), 0..3),
         rlimits in collection::btree_map(
             prop_oneof![Just("nofile".to_owned()), Just("core".to_owned())], "[0-9]{1,9}", 0..3),
@@ -285,8 +290,8 @@ prop_compose! {
             env: lists.1.into_iter().filter(|entry| !entry.contains('\0')).collect(),
             inherit_env: stop.2[0],
             user: words.2,
-            work_dir: words.3.clone(),
-            task_dir: words.3,
+            work_dir: directory.clone(),
+            task_dir: directory,
             stdout,
             stderr,
             kill_signal: stop.0.and_then(Signal::new),
@@ -298,7 +303,7 @@ prop_compose! {
             isolation: parts.2.map(Box::new),
             oom_score_adj: set(numbers.0),
             nice: set(numbers.1),
-            umask: numbers.2.map_or(Setting::Default, Setting::To),
+            umask: umask.map_or(Setting::Default, Setting::To),
             auto_remove: stop.2[2],
             labels,
             rlimits,
