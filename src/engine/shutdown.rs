@@ -134,11 +134,14 @@ impl Engine {
         }
     }
 
-    /// Of each task, how many living ones come after it, where there are any. What cannot be killed
-    /// holds up nothing.
-    fn living_dependents(&self, living: &[TaskId]) -> BTreeMap<TaskId, u32> {
+    /// Of each task, how many living ones come after it, where there are any.
+    fn living_dependents(&mut self, living: &[TaskId]) -> BTreeMap<TaskId, u32> {
+        // What cannot be killed holds up nothing, neither now nor when it ends after all.
+        for &id in self.stuck.keys() {
+            self.order.release(id);
+        }
         let mut counts = BTreeMap::new();
-        for &id in living.iter().filter(|id| !self.stuck.contains_key(id)) {
+        for &id in living {
             for dependency in self.order.dependencies(id) {
                 if !self.is_exited(dependency) {
                     *counts.entry(dependency).or_insert(0) += 1;

@@ -186,6 +186,10 @@ impl Checker {
                 StateName::Backoff | StateName::Exited => assert!(seen.run.is_none()),
             }
         }
+        for run in self.tasks.values_mut().filter_map(|seen| seen.run.as_mut()) {
+            // It has outrun that.
+            run.too_slow &= !run.started;
+        }
     }
 
     /// Nothing is left: no task, nobody who waits, no memory of either.
@@ -235,7 +239,8 @@ impl Checker {
                     Some(from) => assert!(now.mono >= from, "the grace is cut short"),
                     None => {
                         let leftover = seen.identity.spec.leftover;
-                        assert!(run.main_ended && leftover == Leftover::Kill, "a kill unasked for");
+                        let asked = leftover == Leftover::Kill || run.too_slow && stops;
+                        assert!(run.main_ended && asked, "a kill unasked for");
                     }
                 }
             }
@@ -291,9 +296,7 @@ impl Checker {
         }
         if let (Asked::Restart, Ok(Answer::Status(status))) = (asked, reply) {
             let run = self.tasks.get(&status.identity.number).and_then(|seen| seen.run);
-            // In a shutdown its turn may not have come.
-            let stops = self.stops_tasks;
-            let fresh = run.is_some_and(|run| run.started && (run.kill_from.is_none() || stops));
+            let fresh = run.is_some_and(|run| run.started && run.kill_from.is_none());
             assert!(fresh, "a restart is answered by a run that is being ended");
         }
         if asked == Asked::Launch {
@@ -374,7 +377,7 @@ impl Checker {
         self.shutdown = Some(least);
         self.stops_tasks = true;
         for seen in self.tasks.values_mut() {
-            let stopping = seen.run.is_some_and(|run| run.kill_from.is_some());
+            let stopping = seen.run.is_some_and(|run| run.started && run.kill_from.is_some());
             if stopping {
                 seen.promise(now, least.unwrap_or(Duration::MAX));
             }
@@ -443,7 +446,9 @@ impl Seen {
                 let Some(run) = self.run else { panic!("stopping without a run") };
                 assert!(run.started);
                 if run.kill_from.is_none() {
+                    // What was being taken back already has no grace.
                     let grace = self.identity.spec.kill_timeout();
+                    let grace = if run.too_slow { Duration::ZERO } else { grace };
                     self.promise(now, grace.min(most.unwrap_or(Duration::MAX)));
                 }
             }

@@ -352,6 +352,24 @@ fn what_cannot_be_killed_holds_up_no_shutdown() {
 }
 
 #[test]
+fn what_was_stuck_before_a_shutdown_counts_in_it_once_only() {
+    let mut scene = Scene::new();
+    for (name, after) in [("a", None), ("b", Some("a")), ("c", Some("a"))] {
+        scene.launch(name, after.as_slice());
+        scene.runs(name);
+    }
+    let grace = Some(Duration::ZERO);
+    scene.ask(Request::Stop { name: "b".to_owned(), signal: None, grace });
+    scene.passes(limits::STUCK_AFTER);
+    scene.tell("b", Input::Processes(vec![Pid::new(8).expect("positive")]));
+    scene.shutdown(None);
+    scene.ends("b");
+    assert_eq!(scene.state("a"), StateName::Running, "c lives");
+    scene.ends("c");
+    assert_eq!(scene.state("a"), StateName::Stopping);
+}
+
+#[test]
 fn nothing_is_restarted_in_a_shutdown() {
     let mut scene = Scene::new();
     let policy = RestartPolicy { mode: RestartMode::Always, ..Default::default() };
