@@ -24,3 +24,6 @@ mod units;
 mod up;
 
 pub use dispatch::main;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use task_file::fuzzing;

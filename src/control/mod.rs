@@ -17,6 +17,9 @@ mod session;
 mod socket;
 mod wire;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
 pub use server::{Finished, Server, ServerOptions};
 pub use socket::{Socket, passed_descriptors};

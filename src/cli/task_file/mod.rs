@@ -1,6 +1,8 @@
 //! Task files: TOML, or JSON by extension. Every error is found, and told with its place.
 
 mod fields;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod instances;
 mod isolation;
 mod names;

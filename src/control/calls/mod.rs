@@ -2,6 +2,8 @@
 
 mod batch;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod list;
 mod logs;
 mod plain;

@@ -1,0 +1,154 @@
+//! What sleeping tasks cost the supervisor: memory for each, wake-ups, threads; and how long it
+//! takes to launch and to stop them.
+#![allow(unsafe_code, reason = "the allocator's counters and the bare floor")]
+
+mod harness;
+
+use harness::apart::{self, Figures, figure, tell};
+use harness::arguments::Arguments;
+use harness::crowd::{self, Crowd};
+use harness::process;
+use harness::report::{Bound, Cell, Report};
+use harness::{Outcome, programs};
+use std::time::{Duration, Instant};
+
+const COLUMNS: [&str; 12] = [
+    "tasks",
+    "PSS KiB/task",
+    "PSS added KiB/task",
+    "heap B/task",
+    "PSS MiB",
+    "first 100 us",
+    "last 100 us",
+    "rate last/first",
+    "bare last/first",
+    "wake-ups/s",
+    "threads",
+    "stop all s",
+];
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::read()?;
+    process::raise_descriptor_limit()?;
+    match &arguments.role {
+        Some((role, rest)) => play(role, rest),
+        None => measure(&arguments),
+    }
+}
+
+fn play(role: &str, rest: &[String]) -> Outcome<()> {
+    let number = |index: usize| -> Outcome<usize> {
+        Ok(rest.get(index).ok_or("an argument is missing")?.parse()?)
+    };
+    match role {
+        "crowd" => crowd(number(0)?, Duration::from_millis(number(1)? as u64)),
+        "bare-crowd" => {
+            let (first, last) = crowd::edges(&crowd::bare_launches(number(0)?)?);
+            tell("rate", first / last);
+            Ok(())
+        }
+        other => Err(format!("unknown role {other:?}").into()),
+    }
+}
+
+fn measure(arguments: &Arguments) -> Outcome<()> {
+    let counts = arguments.size(vec![100, 1_000], vec![100, 1_000, 10_000]);
+    let idle = arguments.size(1_000, 5_000);
+    let rounds = arguments.size(1, 3);
+    let mut report = Report::new("density", &COLUMNS);
+    if let Some(note) = programs::pauses().note {
+        report.note(note);
+    }
+    for count in counts {
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            bare.push(apart::measure("bare-crowd", &[count.to_string()])?);
+            ours.push(apart::measure("crowd", &[count.to_string(), idle.to_string()])?);
+        }
+        add(&mut report, count, &ours, &bare);
+    }
+    report.note(format!(
+        "N = {rounds} processes for each line, medians; PSS KiB/task counts the whole supervisor, \
+         PSS added what it has grown by; idle for {} s",
+        idle / 1000
+    ));
+    report.finish(arguments)
+}
+
+fn add(report: &mut Report, count: usize, ours: &[Figures], bare: &[Figures]) {
+    let middle = |all: &[Figures], name| {
+        harness::median(all.iter().map(|figures| figure(figures, name)).collect())
+    };
+    let ours = |name| middle(ours, name);
+    let tasks = count as f64;
+    let per_task = ours("pss") / tasks / 1024.0;
+    let rate = ours("first_us") / ours("last_us");
+    report.row(vec![
+        Cell::Number(tasks, 0),
+        Cell::Number(per_task, 2),
+        Cell::Number((ours("pss") - ours("pss_before")) / tasks / 1024.0, 2),
+        Cell::Number((ours("heap") - ours("heap_before")) / tasks, 0),
+        Cell::Number(ours("pss") / 1048576.0, 2),
+        Cell::Number(ours("first_us"), 1),
+        Cell::Number(ours("last_us"), 1),
+        Cell::Number(rate, 2),
+        Cell::Number(middle(bare, "rate"), 2),
+        Cell::Number(ours("wakeups"), 1),
+        Cell::Number(ours("threads"), 0),
+        Cell::Number(ours("stop_s"), 2),
+    ]);
+    let at = format!("at {count} tasks");
+    report.target(format!("wake-ups/s {at}"), ours("wakeups"), Bound::AtMost(0.0));
+    report.target(format!("threads {at}"), ours("threads"), Bound::AtMost(1.0));
+    report.target(format!("stop all, s, {at}"), ours("stop_s"), Bound::AtMost(10.0));
+    if count >= 1_000 {
+        report.target(format!("rate of the last 100 {at}"), rate, Bound::AtLeast(0.9));
+    }
+    if count >= 10_000 {
+        report.target(format!("supervisor PSS, KiB/task, {at}"), per_task, Bound::AtMost(3.0));
+    }
+}
+
+fn crowd(count: usize, idle: Duration) -> Outcome<()> {
+    let supervisor = harness::supervisor()?;
+    tell("pss_before", process::pss_bytes()?);
+    tell("heap_before", process::heap_bytes());
+    let mut crowd = Crowd::gather(supervisor, count)?;
+    let (first, last) = crowd::edges(&crowd.launches);
+    tell("first_us", first);
+    tell("last_us", last);
+    // The list of launch times belongs to the benchmark.
+    crowd.launches = Vec::new();
+    settle(&mut crowd)?;
+    tell("wakeups", wakeups(&mut crowd, idle)?);
+    tell("pss", process::pss_bytes()?);
+    tell("heap", process::heap_bytes());
+    tell("threads", process::threads()?);
+    tell("stop_s", crowd.stop()?.as_secs_f64());
+    Ok(())
+}
+
+/// Whatever is to be done once after the last launch is done before idleness is measured.
+fn settle(crowd: &mut Crowd) -> Outcome<()> {
+    let begun = Instant::now();
+    let least = Duration::from_millis(1_500);
+    while let Some(left) = least.checked_sub(begun.elapsed()) {
+        crowd.supervisor.turn(Some(left), &mut Vec::new())?;
+    }
+    Ok(())
+}
+
+/// Turns per second that returned before their time was over, or, where that is more, times that
+/// the process went to sleep but for the one sleep that it should be.
+fn wakeups(crowd: &mut Crowd, idle: Duration) -> Outcome<f64> {
+    let before = process::voluntary_switches()?;
+    let begun = Instant::now();
+    let mut turns = 0;
+    while let Some(left) = idle.checked_sub(begun.elapsed()) {
+        crowd.supervisor.turn(Some(left), &mut Vec::new())?;
+        turns += 1;
+    }
+    let switches = process::voluntary_switches()? - before;
+    let woken = (f64::from(turns) - 1.0).max(switches - 1.0).max(0.0);
+    Ok(woken / idle.as_secs_f64())
+}

@@ -1,0 +1,260 @@
+//! The floor: the same kernel objects made by a loop that does nothing else.
+
+use super::Outcome;
+use super::programs::Program;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::{CString, c_char};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+/// What clone3(2) takes (`struct clone_args`, 88 bytes since Linux 5.7).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// clone3, and in the child execve: nothing is between them, so that the child, which runs on the
+/// parent's stack, writes nothing to it.
+///
+/// # Safety
+/// `args` asks for CLONE_VM and CLONE_VFORK and for no stack; the pointers are those of execve(2)
+/// and live until this returns.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_and_exec(
+    args: &CloneArgs,
+    path: *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> isize {
+    let result: isize;
+    // SAFETY: the child uses registers only and never returns; the parent sleeps until its exec.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov rdi, r8",
+            "mov rsi, r9",
+            "mov rdx, r10",
+            "mov eax, 59",
+            "syscall",
+            "mov edi, 127",
+            "mov eax, 60",
+            "syscall",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") ptr::from_ref(args),
+            in("rsi") size_of::<CloneArgs>(),
+            in("r8") path,
+            in("r9") argv,
+            in("r10") envp,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// As above.
+///
+/// # Safety
+/// As above.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_and_exec(
+    args: &CloneArgs,
+    path: *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> isize {
+    let result: isize;
+    // SAFETY: the child uses registers only and never returns; the parent sleeps until its exec.
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x0, x4",
+            "mov x1, x5",
+            "mov x2, x6",
+            "mov x8, #221",
+            "svc #0",
+            "mov x0, #127",
+            "mov x8, #93",
+            "svc #0",
+            "2:",
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") ptr::from_ref(args) as isize => result,
+            in("x1") size_of::<CloneArgs>(),
+            in("x4") path,
+            in("x5") argv,
+            in("x6") envp,
+        );
+    }
+    result
+}
+
+/// A child that nobody but its maker knows: it sends no SIGCHLD, so that a supervisor in the same
+/// process never hears of it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    is_reaped: bool,
+}
+
+/// A program with its arguments as the kernel wants them.
+#[derive(Debug)]
+pub(crate) struct Command {
+    strings: Vec<CString>,
+}
+
+impl Command {
+    pub(crate) fn new(program: &Program) -> Outcome<Command> {
+        let words = std::iter::once(&program.path).chain(&program.args);
+        let strings = words.map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
+        Ok(Command { strings })
+    }
+
+    /// Makes a child that runs it, in this group where one is given.
+    pub(crate) fn launch(&self, group: Option<BorrowedFd<'_>>) -> Outcome<Child> {
+        let argv: Vec<*const c_char> =
+            self.strings.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect();
+        let path = argv.first().copied().ok_or("no program")?;
+        let envp = [ptr::null::<c_char>()];
+        let mut pidfd: i32 = -1;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+        let args = CloneArgs {
+            flags: flags as u64 | group.map_or(0, |_| CLONE_INTO_CGROUP),
+            pidfd: ptr::from_mut(&mut pidfd) as u64,
+            cgroup: group.map_or(0, |fd| fd.as_raw_fd() as u64),
+            ..CloneArgs::default()
+        };
+        // SAFETY: VM and VFORK without a stack, and everything pointed to lives in this function.
+        let pid = unsafe { clone_and_exec(&args, path, argv.as_ptr(), envp.as_ptr()) };
+        if pid < 0 {
+            return Err(Errno::from_raw(-pid as i32).into());
+        }
+        // SAFETY: the kernel has just made this descriptor for us.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        Ok(Child { pid: pid as i32, pidfd, is_reaped: false })
+    }
+}
+
+impl Child {
+    /// Waits for its end and reaps it.
+    pub(crate) fn wait(mut self) -> Outcome<()> {
+        self.reap()
+    }
+
+    fn reap(&mut self) -> Outcome<()> {
+        // SAFETY: an all-zero siginfo is a valid one.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let (fd, flags) = (self.pidfd.as_raw_fd() as u32, libc::WEXITED | libc::__WALL);
+        // SAFETY: the struct outlives the call.
+        Errno::result(unsafe { libc::waitid(libc::P_PIDFD, fd, &mut info, flags) })?;
+        self.is_reaped = true;
+        Ok(())
+    }
+
+    pub(crate) fn kill(&self) -> Outcome<()> {
+        // SAFETY: plain numbers; the child is not reaped yet, so the number is its own.
+        Errno::result(unsafe { libc::kill(self.pid, libc::SIGKILL) })?;
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    /// A benchmark that fails leaves no process behind.
+    fn drop(&mut self) {
+        if !self.is_reaped {
+            let _ = self.kill().and_then(|()| self.reap());
+        }
+    }
+}
+
+/// A v2 group in which the groups of bare children are made, as the supervisor does it.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+impl Groups {
+    /// Absent where the system has no v2 hierarchy or does not let us.
+    pub(crate) fn make() -> Option<Groups> {
+        let path = own_group()?.join(format!("ostler-bench-{}", std::process::id()));
+        std::fs::create_dir(&path).ok()?;
+        let directory = nix::fcntl::open(&path, DIRECTORY, Mode::empty()).ok()?;
+        Some(Groups { path, directory })
+    }
+
+    /// Makes a group and opens it for CLONE_INTO_CGROUP.
+    pub(crate) fn make_group(&self, name: &str) -> Outcome<OwnedFd> {
+        mkdirat(&self.directory, name, Mode::from_bits_truncate(0o755))?;
+        Ok(openat(&self.directory, name, DIRECTORY, Mode::empty())?)
+    }
+
+    /// Removes it again.
+    pub(crate) fn remove_group(&self, name: &str) -> Outcome<()> {
+        Ok(unlinkat(&self.directory, name, UnlinkatFlags::RemoveDir)?)
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// The directory of this process's own v2 group.
+fn own_group() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let is_v2 = |line: &&str| line.contains(" - cgroup2 ");
+    let point = mounts.lines().find(is_v2)?.split(' ').nth(4)?;
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(Path::new(point).join(own))
+}
+
+/// Launches `at_once` children and waits for their ends, `times` times.
+pub(crate) fn launch_and_wait(
+    command: &Command,
+    groups: Option<&Groups>,
+    times: usize,
+    at_once: usize,
+) -> Outcome<()> {
+    let names: Vec<String> = (0..at_once).map(|number| format!("child-{number}")).collect();
+    let mut children = Vec::with_capacity(at_once);
+    for _ in 0..times {
+        for name in &names {
+            let group = groups.map(|groups| groups.make_group(name)).transpose()?;
+            children.push(command.launch(group.as_ref().map(AsFd::as_fd))?);
+        }
+        for (name, child) in names.iter().zip(children.drain(..)) {
+            child.wait()?;
+            if let Some(groups) = groups {
+                groups.remove_group(name)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Stands in for the module of the same name in tests/sim, which knows what a sensible world does.
+//! Here only what must hold in any world is checked.
+
+use ostler::engine::{Engine, Input, Output};
+use ostler::{Now, Request, TaskId, Ticket};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Default)]
+pub(crate) struct Checker {
+    /// Asked and not answered yet.
+    waiting: BTreeSet<Ticket>,
+    sequence: u64,
+}
+
+impl Checker {
+    pub(crate) fn request(&mut self, _: Now, ticket: Ticket, _: &Request, _: &Engine) {
+        self.waiting.insert(ticket);
+    }
+
+    /// False where it is answered already.
+    pub(crate) fn abandon(&mut self, ticket: Ticket) -> bool {
+        self.waiting.remove(&ticket)
+    }
+
+    pub(crate) fn input(&mut self, _: Now, _: TaskId, _: &Input) {}
+
+    pub(crate) fn output(&mut self, _: Now, output: &Output, engine: &Engine) {
+        match output {
+            Output::Do(..) => {}
+            Output::Reply(ticket, _) => {
+                assert!(self.waiting.remove(ticket), "{ticket:?} is answered and nobody waits");
+            }
+            Output::Event(event) => {
+                self.sequence += 1;
+                assert_eq!(event.sequence, self.sequence, "events are numbered one by one");
+                assert!(event.sequence <= engine.sequence());
+            }
+        }
+    }
+
+    pub(crate) fn after_step(&mut self, now: Now, engine: &Engine, expired: bool) {
+        if expired {
+            assert!(engine.next_deadline().is_none_or(|at| at > now.mono), "a deadline is missed");
+        }
+        assert_eq!(engine.sequence(), self.sequence);
+        assert_eq!(engine.tasks().count(), engine.len());
+        for task in engine.tasks() {
+            let status = engine.status(task).expect("a task that is listed");
+            assert_eq!(engine.find(&status.identity.name), Some(task), "found by another name");
+        }
+    }
+
+    /// Every task has exited and was removed.
+    pub(crate) fn after_all(&self, engine: &Engine) {
+        assert_eq!(engine.len(), 0, "tasks are left");
+        assert!(self.waiting.is_empty(), "never answered: {:?}", self.waiting);
+        assert_eq!(engine.entries(), 0, "something is left behind");
+    }
+}
