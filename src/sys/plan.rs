@@ -5,7 +5,7 @@ use super::environment;
 use super::executable::{self, Candidates};
 use super::explain;
 use super::failure::start_error;
-use super::host::{self, Host, TIMER_SLACK_DEFAULT};
+use super::host::{Host, TIMER_SLACK_DEFAULT};
 use super::mounts::Mounts;
 use super::program::{Limit, Named, Program, Step, Strings, TaskDirectory};
 use super::user::{self, User};
