@@ -53,33 +53,24 @@ impl Table {
 
     /// The lines of the table, each with its end.
     pub(crate) fn render(&self, coloured: bool) -> String {
-        let names = || self.headings.iter().map(|name| name.trim_start_matches('>'));
-        let mut widths: Vec<usize> = names().map(|name| name.chars().count()).collect();
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.text.chars().count());
+        let shown = |cell: &Cell| paint(&cell.text, cell.tone, coloured);
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_content_arrangement(comfy_table::ContentArrangement::Disabled)
+            .set_header(
+                self.headings
+                    .iter()
+                    .map(|heading| paint(heading.trim_start_matches('>'), Tone::Faint, coloured)),
+            )
+            .add_rows(self.rows.iter().map(|row| row.iter().map(shown)));
+        for (column, heading) in table.column_iter_mut().zip(self.headings) {
+            column.set_padding((0, 2));
+            if heading.starts_with('>') {
+                column.set_cell_alignment(comfy_table::CellAlignment::Right);
             }
         }
-        let heading: Vec<Cell> = names().map(|name| Cell::toned(name, Tone::Faint)).collect();
-        let mut text = String::new();
-        for row in std::iter::once(&heading).chain(&self.rows) {
-            let mut line = String::new();
-            for ((cell, width), name) in row.iter().zip(&widths).zip(self.headings) {
-                let gap = " ".repeat(width.saturating_sub(cell.text.chars().count()));
-                let shown = paint(&cell.text, cell.tone, coloured);
-                if name.starts_with('>') {
-                    line.push_str(&gap);
-                    line.push_str(&shown);
-                } else {
-                    line.push_str(&shown);
-                    line.push_str(&gap);
-                }
-                line.push_str("  ");
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        table.trim_fmt() + "\n"
     }
 }
 
