@@ -171,10 +171,7 @@ impl Server {
             let reason = "close a connection, or start the daemon with --max-connections N";
             return refuse(stream, &Failure::limit("connections", most as u64, reason));
         }
-        let wire = Channel::new(stream.into())
-            .map_err(io::Error::from)
-            .and_then(|channel| watched(supervisor, channel));
-        match wire {
+        match watched(supervisor, Channel::of_socket(stream.into())) {
             Ok(wire) => {
                 let key = self.add(Connection::new(wire, None, who));
                 // At once: it may be gone already, and should take nobody's place.
@@ -190,7 +187,7 @@ fn refuse(stream: UnixStream, failure: &Failure) {
     let mut session = super::session::Session::default();
     session.refuse(failure);
     // It fits the empty buffer of a new connection, and the client finds it there afterwards.
-    let _ = Channel::new(stream.into()).map(|channel| channel.write(session.output()));
+    let _ = Channel::of_socket(stream.into()).write(session.output());
 }
 
 fn reserve() -> Option<OwnedFd> {

@@ -2,6 +2,7 @@
 //! orphans and for tasks without a pidfd.
 
 use super::{Due, Supervisor};
+use crate::sys::child_signal::{ChildSignal, SIGNALS_AT_ONCE};
 use crate::sys::reap::{self, Keep};
 use crate::vocabulary::limits::EXITS_PER_TURN;
 use crate::vocabulary::{Mono, Pid, TaskId};
@@ -35,14 +36,20 @@ impl Supervisor {
     /// SIGCHLD came: for each signal that was not lost, its child.
     pub(super) fn child_signaled(&mut self) {
         let mut without_pidfd = false;
-        while let Some(pid) = self.child_signal.as_ref().and_then(|signal| signal.next()) {
-            match self.runs.of_pid(pid) {
-                None => self.reap_orphan(pid),
-                Some(task) if self.has_pidfd(task) => {}
-                Some(task) => {
-                    without_pidfd = true;
-                    self.process_ended(task);
+        loop {
+            let named = self.child_signal.as_ref().map_or(Vec::new(), ChildSignal::take_some);
+            for &pid in &named {
+                match self.runs.of_pid(pid) {
+                    None => self.reap_orphan(pid),
+                    Some(task) if self.has_pidfd(task) => {}
+                    Some(task) => {
+                        without_pidfd = true;
+                        self.process_ended(task);
+                    }
                 }
+            }
+            if named.len() < SIGNALS_AT_ONCE {
+                break;
             }
         }
         if without_pidfd {

@@ -39,6 +39,11 @@ impl Channel {
         Ok(Channel { fd, kind })
     }
 
+    /// One that is known to be a socket.
+    pub(crate) fn of_socket(fd: OwnedFd) -> Channel {
+        Channel { fd, kind: Kind::Socket }
+    }
+
     /// Reads what is there; 0 is the end. EAGAIN: nothing yet.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         faults::check("read")?;

@@ -30,12 +30,26 @@ impl ChildSignal {
         Ok(ChildSignal { fd })
     }
 
-    /// The next child that a signal names. Signals coalesce: those of others may be lost.
-    pub(crate) fn next(&self) -> Option<Pid> {
-        faults::check("read(signalfd)").ok()?;
-        let info = self.fd.read_signal().ok().flatten()?;
-        Pid::new(i32::try_from(info.ssi_pid).ok()?)
+    /// The children that signals name, some at a time; fewer than [`SIGNALS_AT_ONCE`]: there are
+    /// no more. Signals coalesce: those of others may be lost.
+    pub(crate) fn take_some(&self) -> Vec<Pid> {
+        if faults::check("read(signalfd)").is_err() {
+            return Vec::new();
+        }
+        let mut buffer = [0_u8; SIGNALS_AT_ONCE * SIGNAL_BYTES];
+        let got = nix::unistd::read(&self.fd, &mut buffer).unwrap_or(0);
+        buffer.get(..got).unwrap_or_default().chunks_exact(SIGNAL_BYTES).filter_map(child).collect()
     }
+}
+
+/// How many signals one read takes.
+pub(crate) const SIGNALS_AT_ONCE: usize = 16;
+const SIGNAL_BYTES: usize = size_of::<nix::libc::signalfd_siginfo>();
+
+/// The fourth number of signalfd_siginfo is the pid (signalfd(2)).
+fn child(info: &[u8]) -> Option<Pid> {
+    let bytes = info.get(12..16)?.try_into().ok()?;
+    Pid::new(i32::from_ne_bytes(bytes))
 }
 
 impl AsFd for ChildSignal {

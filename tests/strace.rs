@@ -1,0 +1,121 @@
+//! A trace reads like a story: how many calls the daemon makes, counted by strace.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Traced {
+    directory: tempfile::TempDir,
+    daemon: Child,
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn ostler(socket: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
+    command.env("OSTLER_SOCKET", socket).stderr(Stdio::null());
+    command
+}
+
+impl Traced {
+    /// A daemon that answers. `None`, and why, where nothing can be traced.
+    fn start() -> Option<Traced> {
+        let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+        if !tried.is_ok_and(|output| output.status.success()) {
+            println!("skipped: strace is not installed or may not trace (ptrace)");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let daemon = ostler(&directory.path().join("socket"))
+            .arg("daemon")
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(directory.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let traced = Traced { directory, daemon };
+        traced.until(|traced| traced.client().arg("version").status().unwrap().success());
+        // The first launch makes what all share.
+        traced.launch_and_wait("warm-up");
+        Some(traced)
+    }
+
+    fn client(&self) -> Command {
+        let mut client = ostler(&self.directory.path().join("socket"));
+        client.stdout(Stdio::null());
+        client
+    }
+
+    fn launch_and_wait(&self, name: &str) {
+        for arguments in [&["launch", "--name", name, "/bin/true"][..], &["wait", name]] {
+            assert!(self.client().args(arguments).status().unwrap().success(), "{arguments:?}");
+        }
+    }
+
+    fn until(&self, done: impl Fn(&Traced) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the daemon itself calls while `during` runs and for some time after.
+    fn calls(&self, during: impl FnOnce(&Traced), after: Duration) -> Vec<String> {
+        let path = self.directory.path().join("trace");
+        let pid = self.daemon.id().to_string();
+        let mut strace = Command::new("strace")
+            .args(["-f", "-p", &pid, "-o"])
+            .arg(&path)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let tracer = format!("TracerPid:\t{}", strace.id());
+        let status = format!("/proc/{pid}/status");
+        self.until(|_| fs::read_to_string(&status).unwrap().contains(&tracer));
+        during(self);
+        std::thread::sleep(after);
+        let _ = Command::new("kill").arg(strace.id().to_string()).status();
+        strace.wait().unwrap();
+        let trace = fs::read_to_string(&path).unwrap();
+        let own = trace.lines().filter_map(|line| line.strip_prefix(&format!("{pid} ")));
+        // The call that it sleeps in is seen when strace comes and goes.
+        own.map(str::trim_start)
+            .filter(|line| !line.contains("detached") && !line.contains("resumed"))
+            .filter(|line| !line.ends_with("<unfinished ...>") || !line.starts_with("epoll_wait"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+#[test]
+fn an_idle_daemon_calls_nothing() {
+    let Some(traced) = Traced::start() else { return };
+    let sleeper = ["launch", "--name", "sleeper", "/bin/sleep", "300"];
+    assert!(traced.client().args(sleeper).status().unwrap().success());
+    // A look for children whose signal was lost is due once, a second after the last exit.
+    std::thread::sleep(Duration::from_millis(1500));
+    let calls = traced.calls(|_| {}, Duration::from_secs(3));
+    assert!(calls.is_empty(), "{calls:#?}");
+    assert!(traced.client().args(["stop", "--grace", "0", "sleeper"]).status().unwrap().success());
+}
+
+#[test]
+fn a_launch_and_its_exit_take_fewer_than_forty_calls() {
+    let Some(traced) = Traced::start() else { return };
+    let launch = |traced: &Traced| {
+        let arguments = ["launch", "--name", "traced", "/bin/true"];
+        assert!(traced.client().args(arguments).status().unwrap().success());
+    };
+    let calls = traced.calls(launch, Duration::from_millis(1500));
+    assert!(calls.iter().any(|call| call.starts_with("clone3")), "{calls:#?}");
+    assert!(calls.iter().any(|call| call.starts_with("waitid(P_PIDFD")), "{calls:#?}");
+    assert!(calls.len() < 40, "{} calls: {calls:#?}", calls.len());
+}
