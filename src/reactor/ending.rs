@@ -55,6 +55,9 @@ impl Supervisor {
             run.main = Main::Gone;
             let pid = run.pid;
             self.runs.forget_pid(pid, task);
+            if self.child_signal.is_some() {
+                self.sweep.note_reaped(pid);
+            }
         }
     }
 

@@ -15,6 +15,9 @@ const ORPHAN_SWEEP: Duration = Duration::from_secs(1);
 /// Zombies that one sweep takes by itself; more of them are found by a scan of the table.
 const SWEEP_MAX: usize = 16;
 
+/// Signals of children reaped before that are recognized.
+const REAPED_MAX: usize = 64;
+
 /// The search for children that ended without a signal of their own.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
@@ -22,6 +25,8 @@ pub(super) struct Sweep {
     scan: Option<usize>,
     not_before: Mono,
     due: Option<Mono>,
+    /// Reaped already, by way of their pidfds: their signals are due, or were lost.
+    reaped: Vec<Pid>,
     /// When what is left of sessions may be looked for again.
     pub(super) next_look: Mono,
 }
@@ -29,6 +34,20 @@ pub(super) struct Sweep {
 impl Sweep {
     pub(super) fn is_scanning(&self) -> bool {
         self.scan.is_some()
+    }
+
+    /// A child was reaped whose signal may still come.
+    pub(super) fn note_reaped(&mut self, pid: Pid) {
+        if self.reaped.len() >= REAPED_MAX {
+            // Most of these signals were lost. To forget one costs one needless call.
+            self.reaped.clear();
+        }
+        self.reaped.push(pid);
+    }
+
+    fn was_reaped(&mut self, pid: Pid) -> bool {
+        let known = self.reaped.iter().position(|&reaped| reaped == pid);
+        known.map(|index| self.reaped.swap_remove(index)).is_some()
     }
 }
 
@@ -40,6 +59,7 @@ impl Supervisor {
             let named = self.child_signal.as_ref().map_or(Vec::new(), ChildSignal::take_some);
             for &pid in &named {
                 match self.runs.of_pid(pid) {
+                    None if self.sweep.was_reaped(pid) => {}
                     None => self.reap_orphan(pid),
                     Some(task) if self.has_pidfd(task) => {}
                     Some(task) => {
