@@ -307,13 +307,22 @@ fn a_second_shutdown_without_grace_kills_all() {
     let mut done = scene.done();
     done.sort();
     assert_eq!(done, ["a KillAll", "b KillAll"]);
+}
+
+#[test]
+fn no_task_gets_longer_than_the_shutdown_says() {
     let mut scene = Scene::new();
-    scene.launch("a", &[]);
-    scene.runs("a");
+    for (name, after) in [("a", None), ("b", Some("a"))] {
+        scene.launch(name, after.as_slice());
+        scene.runs(name);
+    }
+    scene.stop("a");
     scene.shutdown(Some(Duration::from_secs(1)));
     scene.done();
     scene.passes(Duration::from_secs(1));
-    assert_eq!(scene.done(), ["a KillAll"], "no task gets longer than the shutdown says");
+    let mut done = scene.done();
+    done.sort();
+    assert_eq!(done, ["a KillAll", "b KillAll"]);
 }
 
 #[test]
