@@ -58,7 +58,7 @@ impl Engine {
             shutdown.remaining = self.living_dependents(&living);
         }
         for id in living {
-            if !shutdown.remaining.contains_key(&id) || !self.has_processes(id) {
+            if !shutdown.remaining.contains_key(&id) || !self.can_await_its_turn(id) {
                 self.work.push_back(Work::ShutDown(id));
             }
         }
@@ -151,8 +151,12 @@ impl Engine {
         counts
     }
 
-    fn has_processes(&self, id: TaskId) -> bool {
+    /// What runs waits until it is stopped; what is being ended, or has no process, does not.
+    fn can_await_its_turn(&self, id: TaskId) -> bool {
         let state = self.table.get(id).map(|task| task.state);
-        !matches!(state, Some(State::Waiting { .. } | State::Backoff { .. }) | None)
+        matches!(
+            state,
+            Some(State::Starting { .. } | State::Running { .. } | State::Lingering { .. })
+        )
     }
 }

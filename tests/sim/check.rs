@@ -71,7 +71,7 @@ struct Run {
     kill_from: Option<Mono>,
     /// Or let go of.
     killed: bool,
-    /// Its start is being taken back for its slowness alone.
+    /// Its start is being taken back, for its slowness alone or by a shutdown.
     too_slow: bool,
     list_asked: bool,
     listed: bool,
@@ -223,7 +223,7 @@ impl Checker {
             Action::Spawn { .. } | Action::Forget => {}
             Action::AbortSpawn => {
                 assert!(!run.started, "a start is taken back that has succeeded");
-                run.too_slow = run.kill_from.is_none() && !stops;
+                run.too_slow = run.kill_from.is_none();
                 run.kill_from = Some(now.mono);
             }
             Action::Signal { all, ticket, .. } => {

@@ -10,6 +10,7 @@ mod check;
 mod fault;
 mod kinds;
 mod scenes;
+mod shutdowns;
 mod small;
 mod users;
 mod world;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use world::World;
 
 /// Seeds that once found something wrong, in the engine or in what is asked of it.
-const FAILED_ONCE: [u64; 4] = [18, 2_659, 27_924, 42_091];
+const FAILED_ONCE: [u64; 6] = [18, 2_659, 27_924, 42_091, 50_394, 100_120];
 const SEEDS: u64 = 400;
 const STEPS: u64 = 700;
 

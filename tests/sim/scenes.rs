@@ -3,15 +3,14 @@
 use ostler::engine::{Action, Config, Engine, Input, Output};
 use ostler::{
     Answer, Containment, EventKind, ExitStatus, IfExists, Mono, Now, Pid, Reply, Request,
-    RequestError, RestartMode, RestartPolicy, Stage, StartError, StateName, TaskId, TaskSpec,
-    Ticket, Wall, limits,
+    RequestError, Stage, StartError, StateName, TaskId, TaskSpec, Ticket, Wall, limits,
 };
 use std::sync::Arc;
 use std::time::Duration;
 
 /// An engine whose kernel does what the scene says.
-struct Scene {
-    engine: Engine,
+pub(crate) struct Scene {
+    pub(crate) engine: Engine,
     now: Mono,
     next_ticket: u64,
     actions: Vec<(String, Action)>,
@@ -20,7 +19,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub(crate) fn new() -> Scene {
         let config = Config {
             instance: "i".to_owned(),
             seed: 0,
@@ -42,7 +41,7 @@ impl Scene {
         Now { mono: self.now, wall: Wall::from_micros(self.now.as_nanos() / 1000) }
     }
 
-    fn ask(&mut self, request: Request) -> Ticket {
+    pub(crate) fn ask(&mut self, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.engine.request(self.now(), ticket, request);
@@ -50,48 +49,48 @@ impl Scene {
         ticket
     }
 
-    fn launch(&mut self, name: &str, after: &[&str]) -> Ticket {
+    pub(crate) fn launch(&mut self, name: &str, after: &[&str]) -> Ticket {
         self.launch_spec(spec(name, after), IfExists::Fail)
     }
 
-    fn launch_spec(&mut self, spec: TaskSpec, if_exists: IfExists) -> Ticket {
+    pub(crate) fn launch_spec(&mut self, spec: TaskSpec, if_exists: IfExists) -> Ticket {
         let timeout = Duration::from_secs(3);
         self.ask(Request::Launch { spec: Box::new(spec), if_exists, timeout })
     }
 
-    fn stop(&mut self, name: &str) -> Ticket {
+    pub(crate) fn stop(&mut self, name: &str) -> Ticket {
         self.ask(Request::Stop { name: name.to_owned(), signal: None, grace: None })
     }
 
-    fn restart(&mut self, name: &str) -> Ticket {
+    pub(crate) fn restart(&mut self, name: &str) -> Ticket {
         self.ask(Request::Restart { name: name.to_owned(), signal: None, grace: None })
     }
 
-    fn shutdown(&mut self, grace: Option<Duration>) -> Ticket {
+    pub(crate) fn shutdown(&mut self, grace: Option<Duration>) -> Ticket {
         self.ask(Request::Shutdown { stop_tasks: true, grace })
     }
 
-    fn tell(&mut self, name: &str, input: Input) {
+    pub(crate) fn tell(&mut self, name: &str, input: Input) {
         let task = self.id(name);
         self.engine.handle(self.now(), task, input);
         self.drain();
     }
 
     /// The run that is being made runs.
-    fn runs(&mut self, name: &str) {
+    pub(crate) fn runs(&mut self, name: &str) {
         let pid = Pid::new(7).expect("positive");
         self.tell(name, Input::Spawned { pid, containment: Containment::CgroupV2 });
         self.tell(name, Input::ExecSucceeded);
     }
 
     /// The run ends with all that it has.
-    fn ends(&mut self, name: &str) {
+    pub(crate) fn ends(&mut self, name: &str) {
         self.tell(name, Input::MainExited(ExitStatus::Exited(0)));
         self.tell(name, Input::Empty { oom_killed: None });
         self.tell(name, Input::OutputSettled { pending: false });
     }
 
-    fn passes(&mut self, time: Duration) {
+    pub(crate) fn passes(&mut self, time: Duration) {
         self.now = self.now + time;
         self.engine.expire(self.now());
         self.drain();
@@ -117,21 +116,21 @@ impl Scene {
         self.engine.find(name).expect("a task")
     }
 
-    fn state(&self, name: &str) -> StateName {
+    pub(crate) fn state(&self, name: &str) -> StateName {
         self.engine.status(self.id(name)).expect("a task").state
     }
 
     /// The answer, where there is one by now.
-    fn reply(&self, ticket: Ticket) -> Option<&Reply> {
+    pub(crate) fn reply(&self, ticket: Ticket) -> Option<&Reply> {
         self.replies.iter().find(|(of, _)| *of == ticket).map(|(_, reply)| reply)
     }
 
-    fn error(&self, ticket: Ticket) -> RequestError {
+    pub(crate) fn error(&self, ticket: Ticket) -> RequestError {
         self.reply(ticket).expect("an answer").clone().expect_err("an error")
     }
 
     /// The actions since the last call, `Signal` without its parts.
-    fn done(&mut self) -> Vec<String> {
+    pub(crate) fn done(&mut self) -> Vec<String> {
         let kind = |action: Action| {
             let text = format!("{action:?}");
             text.split(' ').next().unwrap_or_default().to_owned()
@@ -140,7 +139,7 @@ impl Scene {
     }
 }
 
-fn spec(name: &str, after: &[&str]) -> TaskSpec {
+pub(crate) fn spec(name: &str, after: &[&str]) -> TaskSpec {
     let after = after.iter().map(ToString::to_string).collect();
     TaskSpec { name: Some(name.to_owned()), after, ..TaskSpec::new("x") }
 }
@@ -270,127 +269,6 @@ fn what_comes_after_nothing_does_not_start() {
 }
 
 #[test]
-fn a_shutdown_stops_the_last_first() {
-    let mut scene = Scene::new();
-    for (name, after) in [("a", None), ("b", Some("a")), ("c", Some("b"))] {
-        scene.launch(name, after.as_slice());
-        scene.runs(name);
-    }
-    scene.launch("lone", &[]);
-    scene.runs("lone");
-    scene.done();
-    let ticket = scene.shutdown(None);
-    assert_eq!(scene.done(), ["c Signal", "lone Signal"]);
-    let refused = scene.launch("d", &[]);
-    assert!(matches!(scene.error(refused), RequestError::ShuttingDown));
-    for (ended, next) in [("c", "b"), ("b", "a"), ("a", "")] {
-        scene.ends(ended);
-        let done = scene.done();
-        assert_eq!(done.contains(&format!("{next} Signal")), !next.is_empty(), "{done:?}");
-    }
-    assert_eq!(scene.reply(ticket), None);
-    scene.ends("lone");
-    assert_eq!(scene.reply(ticket), Some(&Ok(Answer::Done)));
-}
-
-#[test]
-fn a_second_shutdown_without_grace_kills_all() {
-    let mut scene = Scene::new();
-    for (name, after) in [("a", None), ("b", Some("a"))] {
-        scene.launch(name, after.as_slice());
-        scene.runs(name);
-    }
-    scene.done();
-    scene.shutdown(Some(Duration::from_secs(1)));
-    assert_eq!(scene.done(), ["b Signal"]);
-    scene.shutdown(Some(Duration::ZERO));
-    let mut done = scene.done();
-    done.sort();
-    assert_eq!(done, ["a KillAll", "b KillAll"]);
-    let mut scene = Scene::new();
-    scene.launch("a", &[]);
-    scene.runs("a");
-    scene.shutdown(Some(Duration::from_secs(1)));
-    scene.done();
-    scene.passes(Duration::from_secs(1));
-    assert_eq!(scene.done(), ["a KillAll"], "no task gets longer than the shutdown says");
-}
-
-#[test]
-fn what_cannot_be_killed_holds_up_no_shutdown() {
-    for stuck_before in [false, true] {
-        let mut scene = Scene::new();
-        for (name, after) in [("a", None), ("b", Some("a"))] {
-            scene.launch(name, after.as_slice());
-            scene.runs(name);
-        }
-        let mut ticket = None;
-        if !stuck_before {
-            ticket = Some(scene.shutdown(None));
-        }
-        let stop = scene.ask(Request::Stop {
-            name: "b".to_owned(),
-            signal: None,
-            grace: Some(Duration::ZERO),
-        });
-        scene.passes(limits::STUCK_AFTER);
-        let pid = Pid::new(8).expect("positive");
-        scene.tell("b", Input::Processes(vec![pid]));
-        assert!(
-            matches!(scene.error(stop), RequestError::StillRunning { pids, .. } if pids == [pid])
-        );
-        assert_eq!(scene.state("b"), StateName::Stopping);
-        let ticket = ticket.unwrap_or_else(|| scene.shutdown(None));
-        assert_eq!(scene.state("a"), StateName::Stopping);
-        scene.ends("a");
-        assert!(
-            matches!(scene.error(ticket), RequestError::StillRunning { name, .. } if name == "b")
-        );
-        scene.ends("b");
-        assert_eq!(scene.state("b"), StateName::Exited);
-    }
-}
-
-#[test]
-fn what_was_stuck_before_a_shutdown_counts_in_it_once_only() {
-    let mut scene = Scene::new();
-    for (name, after) in [("a", None), ("b", Some("a")), ("c", Some("a"))] {
-        scene.launch(name, after.as_slice());
-        scene.runs(name);
-    }
-    let grace = Some(Duration::ZERO);
-    scene.ask(Request::Stop { name: "b".to_owned(), signal: None, grace });
-    scene.passes(limits::STUCK_AFTER);
-    scene.tell("b", Input::Processes(vec![Pid::new(8).expect("positive")]));
-    scene.shutdown(None);
-    scene.ends("b");
-    assert_eq!(scene.state("a"), StateName::Running, "c lives");
-    scene.ends("c");
-    assert_eq!(scene.state("a"), StateName::Stopping);
-}
-
-#[test]
-fn nothing_is_restarted_in_a_shutdown() {
-    let mut scene = Scene::new();
-    let policy = RestartPolicy { mode: RestartMode::Always, ..Default::default() };
-    for name in ["a", "backoff"] {
-        scene.launch_spec(TaskSpec { restart: policy.clone(), ..spec(name, &[]) }, IfExists::Fail);
-        scene.runs(name);
-    }
-    scene.launch("b", &["a", "backoff"]);
-    scene.runs("b");
-    scene.ends("backoff");
-    assert_eq!(scene.state("backoff"), StateName::Backoff);
-    let ticket = scene.shutdown(None);
-    assert_eq!(scene.state("backoff"), StateName::Exited);
-    assert_eq!(scene.state("a"), StateName::Running, "b comes after it and lives");
-    scene.ends("a");
-    assert_eq!(scene.state("a"), StateName::Exited);
-    scene.ends("b");
-    assert_eq!(scene.reply(ticket), Some(&Ok(Answer::Done)));
-}
-
-#[test]
 fn a_restart_that_is_stuck_starts_nothing_later() {
     let mut scene = Scene::new();
     scene.launch("a", &[]);
@@ -405,19 +283,6 @@ fn a_restart_that_is_stuck_starts_nothing_later() {
     assert!(matches!(scene.error(restart), RequestError::StillRunning { .. }));
     scene.tell("a", Input::Empty { oom_killed: None });
     scene.tell("a", Input::OutputSettled { pending: false });
-    assert_eq!(scene.state("a"), StateName::Exited);
-}
-
-#[test]
-fn a_shutdown_turns_restarts_into_stops() {
-    let mut scene = Scene::new();
-    scene.launch("a", &[]);
-    scene.runs("a");
-    let restart = scene.restart("a");
-    let shutdown = scene.ask(Request::Shutdown { stop_tasks: false, grace: None });
-    assert_eq!(scene.reply(shutdown), Some(&Ok(Answer::Done)));
-    assert!(matches!(scene.error(restart), RequestError::ShuttingDown));
-    scene.ends("a");
     assert_eq!(scene.state("a"), StateName::Exited);
 }
 
