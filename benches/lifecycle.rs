@@ -4,11 +4,11 @@
 
 mod harness;
 
-use harness::apart::{self, figure, tell};
+use harness::apart::{self, Figures, figure, tell};
 use harness::arguments::Arguments;
 use harness::bare::{self, Groups};
 use harness::crowd::{self, Crowd};
-use harness::process::raise_descriptor_limit;
+use harness::process::{cpu_seconds_with_children, raise_descriptor_limit};
 use harness::programs::{self, Program};
 use harness::report::{Bound, Cell, Report};
 use harness::{Outcome, median, turn_until};
@@ -16,6 +16,17 @@ use ostler::{EventKind, Supervisor, TaskSpec};
 use std::fs::File;
 use std::time::Instant;
 
+const COLUMNS: [&str; 9] = [
+    "case",
+    "ratio",
+    "ostler/s",
+    "bare/s",
+    "ostler us",
+    "bare us",
+    "ostler CPU us",
+    "bare CPU us",
+    "N",
+];
 /// Left free below the limit of descriptors when it is filled.
 const DESCRIPTORS_FREE: u64 = 1000;
 
@@ -33,8 +44,13 @@ fn play(role: &str, rest: &[String]) -> Outcome<()> {
         Ok(rest.get(index).ok_or("an argument is missing")?.parse()?)
     };
     match role {
-        "rounds" => in_rounds(number(0)?, number(1)?, number(2)?),
-        "descriptors" => with_descriptors(number(0)?, number(1)?),
+        "rounds" => in_rounds(0, number(0)?, number(1)?, number(2)?),
+        "descriptors" => {
+            let limit = raise_descriptor_limit()?;
+            let many = limit.saturating_sub(DESCRIPTORS_FREE) as usize;
+            let open = if rest.first().is_some_and(|word| word == "many") { many } else { 0 };
+            in_rounds(open, number(1)?, number(2)?, 1)
+        }
         "crowd" => crowd(number(0)?),
         "bare-crowd" => {
             let (first, last) = crowd::edges(&crowd::bare_launches(number(0)?)?);
@@ -49,17 +65,15 @@ fn play(role: &str, rest: &[String]) -> Outcome<()> {
 fn measure(arguments: &Arguments) -> Outcome<()> {
     let (rounds, each) = arguments.size((3, 300), (9, 1500));
     let living = arguments.size(1_000, 10_000);
-    let columns = ["case", "ratio", "ostler/s", "bare/s", "ostler us", "bare us", "N"];
-    let mut report = Report::new("lifecycle", &columns);
+    let mut report = Report::new("lifecycle", &COLUMNS);
     for note in [programs::exits().note, programs::pauses().note].into_iter().flatten() {
         report.note(note);
     }
     for (case, at_once) in [("one by one", 1), ("16 at once", 16)] {
         let sizes = [rounds, each, at_once].map(|number| number.to_string());
         let figures = apart::measure("rounds", &sizes)?;
-        let (ours, floor) = (figure(&figures, "ostler_us"), figure(&figures, "bare_us"));
         let ratio = figure(&figures, "ratio");
-        report.row(line(case, ratio, ours, floor, rounds * each));
+        report.row(line(case, ratio, &figures, rounds * each));
         report.target(format!("{case}: share of the bare loop"), ratio, Bound::AtLeast(0.7));
     }
     descriptors(arguments, &mut report)?;
@@ -67,8 +81,9 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
     report.finish(arguments)
 }
 
-/// Microseconds of the library and of the floor as a line of the table.
-fn line(case: &str, ratio: f64, ours: f64, floor: f64, count: usize) -> Vec<Cell> {
+/// The figures of the library and of the floor as a line of the table.
+fn line(case: &str, ratio: f64, figures: &Figures, count: usize) -> Vec<Cell> {
+    let (ours, floor) = (figure(figures, "ostler_us"), figure(figures, "bare_us"));
     vec![
         case.into(),
         Cell::Number(ratio, 2),
@@ -76,20 +91,23 @@ fn line(case: &str, ratio: f64, ours: f64, floor: f64, count: usize) -> Vec<Cell
         Cell::Number(1e6 / floor, 0),
         Cell::Number(ours, 1),
         Cell::Number(floor, 1),
+        Cell::Number(figure(figures, "ostler_cpu_us"), 1),
+        Cell::Number(figure(figures, "bare_cpu_us"), 1),
         Cell::Number(count as f64, 0),
     ]
 }
 
 fn descriptors(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     let (rounds, each) = arguments.size((3, 100), (7, 400));
-    let figures = apart::measure("descriptors", &[rounds.to_string(), each.to_string()])?;
+    let mut times = Vec::new();
     for (case, name) in [("few descriptors", "few"), ("many descriptors", "many")] {
-        let ours = figure(&figures, &format!("ostler_{name}_us"));
-        let floor = figure(&figures, &format!("bare_{name}_us"));
-        let open = figure(&figures, &format!("open_{name}"));
-        report.row(line(&format!("{case} ({open})"), floor / ours, ours, floor, rounds * each));
+        let words = [name.to_owned(), rounds.to_string(), each.to_string()];
+        let figures = apart::measure("descriptors", &words)?;
+        let (ratio, open) = (figure(&figures, "ratio"), figure(&figures, "open"));
+        report.row(line(&format!("{case} ({open})"), ratio, &figures, rounds * each));
+        times.push(figure(&figures, "ostler_us"));
     }
-    let ratio = figure(&figures, "ostler_many_us") / figure(&figures, "ostler_few_us");
+    let ratio = times.iter().copied().reduce(|few, many| many / few).unwrap_or(f64::NAN);
     report.target("time with many descriptors over few", ratio, Bound::AtMost(1.3));
     Ok(())
 }
@@ -99,9 +117,11 @@ fn living_tasks(count: usize, report: &mut Report) -> Outcome<()> {
     let ours = apart::measure("crowd", &[count.to_string()])?;
     let ends = [("first", "first_us"), ("last", "last_us")];
     for (case, name) in ends {
-        let (ours, floor) = (figure(&ours, name), figure(&bare, name));
+        let both = [("ostler_us", figure(&ours, name)), ("bare_us", figure(&bare, name))];
+        let both: Figures = both.map(|(name, value)| (name.to_owned(), value)).into();
+        let ratio = figure(&bare, name) / figure(&ours, name);
         let case = format!("launch only, {case} {} of {count} living", crowd::EDGE);
-        report.row(line(&case, floor / ours, ours, floor, crowd::EDGE));
+        report.row(line(&case, ratio, &both, crowd::EDGE));
     }
     let rate = |figures| figure(figures, "first_us") / figure(figures, "last_us");
     let name = format!("rate of the last {} of {count} over the first", crowd::EDGE);
@@ -111,9 +131,9 @@ fn living_tasks(count: usize, report: &mut Report) -> Outcome<()> {
 }
 
 /// Library and floor in turns; of `each` tasks, always `at_once` are launched before the first of
-/// them is waited for.
-fn in_rounds(rounds: usize, each: usize, at_once: usize) -> Outcome<()> {
-    let each = each / at_once;
+/// them is waited for. Meanwhile `open` more descriptors are open.
+fn in_rounds(open: usize, rounds: usize, each: usize, at_once: usize) -> Outcome<()> {
+    let times = each / at_once;
     let program = programs::exits();
     let command = bare::Command::new(&program)?;
     let mut supervisor = harness::supervisor()?;
@@ -121,50 +141,34 @@ fn in_rounds(rounds: usize, each: usize, at_once: usize) -> Outcome<()> {
     if groups.is_none() {
         eprintln!("lifecycle: no permission to make cgroups, measured without");
     }
-    let mut ours_once = || library(&mut supervisor, &program, each, at_once);
-    let floor_once = || bare::launch_and_wait(&command, groups.as_ref(), each, at_once);
+    let null = File::open("/dev/null")?;
+    let mut held = Vec::new();
+    for _ in 0..open {
+        held.push(null.try_clone()?);
+    }
+    let mut ours_once = || library(&mut supervisor, &program, times, at_once);
+    let floor_once = || bare::launch_and_wait(&command, groups.as_ref(), times, at_once);
     ours_once()?;
     floor_once()?;
-    let (mut ours, mut floor, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut floor) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let bare = timed(each * at_once, floor_once)?;
-        let library = timed(each * at_once, &mut ours_once)?;
-        ratios.push(bare / library);
-        floor.push(bare);
-        ours.push(library);
+        floor.push(Cost::of(times * at_once, floor_once)?);
+        ours.push(Cost::of(times * at_once, &mut ours_once)?);
     }
-    tell("ostler_us", median(ours));
-    tell("bare_us", median(floor));
-    tell("ratio", median(ratios));
+    let middle = |values: &mut dyn Iterator<Item = f64>| median(values.collect());
+    tell("ostler_us", middle(&mut ours.iter().map(|cost| cost.wall)));
+    tell("bare_us", middle(&mut floor.iter().map(|cost| cost.wall)));
+    tell("ostler_cpu_us", middle(&mut ours.iter().map(|cost| cost.cpu)));
+    tell("bare_cpu_us", middle(&mut floor.iter().map(|cost| cost.cpu)));
+    tell("ratio", middle(&mut floor.iter().zip(&ours).map(|(floor, ours)| floor.wall / ours.wall)));
+    tell("open", open_descriptors()? as f64);
     Ok(())
 }
 
-/// Few descriptors first, then nearly as many as there may be.
-fn with_descriptors(rounds: usize, each: usize) -> Outcome<()> {
-    let limit = raise_descriptor_limit()?;
-    let program = programs::exits();
-    let command = bare::Command::new(&program)?;
-    let groups = Groups::make();
-    let mut supervisor = harness::supervisor()?;
-    library(&mut supervisor, &program, 50, 1)?;
-    let mut held = Vec::new();
-    for name in ["few", "many"] {
-        let (mut ours, mut floor) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            floor.push(timed(each, || bare::launch_and_wait(&command, groups.as_ref(), each, 1))?);
-            ours.push(timed(each, || library(&mut supervisor, &program, each, 1))?);
-        }
-        tell(&format!("ostler_{name}_us"), median(ours));
-        tell(&format!("bare_{name}_us"), median(floor));
-        // The directory that is being read is one of them.
-        let open = std::fs::read_dir("/proc/self/fd")?.count() - 1;
-        tell(&format!("open_{name}"), open as f64);
-        let null = File::open("/dev/null")?;
-        while open + held.len() < limit.saturating_sub(DESCRIPTORS_FREE) as usize {
-            held.push(null.try_clone()?);
-        }
-    }
-    Ok(())
+/// How many descriptors are open.
+fn open_descriptors() -> Outcome<usize> {
+    // The directory that is being read is one of them.
+    Ok(std::fs::read_dir("/proc/self/fd")?.count() - 1)
 }
 
 fn crowd(count: usize) -> Outcome<()> {
@@ -197,9 +201,19 @@ fn library(
     Ok(())
 }
 
-/// Microseconds for each of `count`.
-fn timed(count: usize, work: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
-    let begun = Instant::now();
-    work()?;
-    Ok(begun.elapsed().as_secs_f64() * 1e6 / count as f64)
+/// Microseconds for each of many.
+struct Cost {
+    wall: f64,
+    /// Of this process and of its children.
+    cpu: f64,
+}
+
+impl Cost {
+    fn of(count: usize, work: impl FnOnce() -> Outcome<()>) -> Outcome<Cost> {
+        let (begun, cpu) = (Instant::now(), cpu_seconds_with_children()?);
+        work()?;
+        let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds_with_children()? - cpu);
+        let each = |seconds: f64| seconds * 1e6 / count as f64;
+        Ok(Cost { wall: each(wall), cpu: each(cpu) })
+    }
 }

@@ -43,7 +43,16 @@ fn field(text: &str, name: &str) -> Option<f64> {
 
 /// User and system seconds of this process.
 pub(crate) fn cpu_seconds() -> Outcome<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    seconds_of(UsageWho::RUSAGE_SELF)
+}
+
+/// The same of this process and of its children that were reaped.
+pub(crate) fn cpu_seconds_with_children() -> Outcome<f64> {
+    Ok(cpu_seconds()? + seconds_of(UsageWho::RUSAGE_CHILDREN)?)
+}
+
+fn seconds_of(who: UsageWho) -> Outcome<f64> {
+    let usage = getrusage(who)?;
     let (user, system) = (usage.user_time(), usage.system_time());
     let micros = user.tv_usec() + system.tv_usec();
     Ok((user.tv_sec() + system.tv_sec()) as f64 + micros as f64 / 1e6)
