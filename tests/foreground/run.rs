@@ -31,7 +31,7 @@ fn what_cannot_be_run_is_told_by_code_and_reason() {
         (&["run", "--work-dir", "/no/such/dir", "true"], 125, "/no/such/dir"),
         (&["run", "--no-such-flag", "true"], 125, "--no-such-flag"),
         (&["run"], 125, "COMMAND"),
-        (&["run", "--status-fd", "3", "true"], 125, "--status-fd 3"),
+        (&["run", "--status-fd", "987", "true"], 125, "--status-fd 987"),
         (&["run", "--restart-delay", "1s", "true"], 125, "--restart-delay"),
     ] {
         let (exit, _, stderr) = output(&mut ostler(arguments));
