@@ -88,11 +88,12 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub fn call(&mut self, method: &str, parameters: Value) -> Result<Value, CallError> {
-        let sent = self.send(&json!({ "method": method, "parameters": parameters }));
-        let (reply, continues) = self.answer_to(sent)?;
-        match continues {
-            false => Ok(reply),
-            true => Err(CallError::Protocol("more than one reply".to_owned())),
+        if let Err(error) = self.send(&json!({ "method": method, "parameters": parameters })) {
+            return Err(self.refusal(error));
+        }
+        match self.receive()? {
+            (reply, false) => Ok(reply),
+            (_, true) => Err(CallError::Protocol("more than one reply".to_owned())),
         }
     }
 
@@ -103,8 +104,10 @@ impl Client {
     /// When the call cannot be sent.
     pub fn stream(&mut self, method: &str, parameters: Value) -> Result<Replies<'_>, CallError> {
         let call = json!({ "method": method, "parameters": parameters, "more": true });
-        self.send(&call)?;
-        Ok(Replies { client: self, over: false })
+        match self.send(&call) {
+            Ok(()) => Ok(Replies { client: self, over: false }),
+            Err(error) => Err(self.refusal(error)),
+        }
     }
 
     /// Calls a method and wants no answer.
@@ -127,15 +130,12 @@ impl Client {
         self.stream.get_mut().write_all(&message)
     }
 
-    /// A server that refuses a connection says why before it closes it, perhaps before the call
-    /// was sent.
-    fn answer_to(&mut self, sent: io::Result<()>) -> Result<(Value, bool), CallError> {
-        match sent {
-            Ok(()) => self.receive(),
-            Err(error) => Err(match self.receive() {
-                Err(refused @ CallError::Remote { .. }) => refused,
-                _ => error.into(),
-            }),
+    /// Why a call could not be sent: a server that refuses a connection says why before it closes
+    /// it, perhaps before the call was sent.
+    fn refusal(&mut self, error: io::Error) -> CallError {
+        match self.receive() {
+            Err(refused @ CallError::Remote { .. }) => refused,
+            _ => error.into(),
         }
     }
 
@@ -238,5 +238,9 @@ mod tests {
         assert!(matches!(error, CallError::Remote { error, .. } if error == "x.No"));
         let error = client.call("x.A", json!({})).unwrap_err();
         assert!(matches!(error, CallError::Io(_)));
+        let (mut client, server) = client_of(b"{\"error\":\"x.No\"}\0");
+        drop(server);
+        let error = client.stream("x.A", json!({})).map(drop).unwrap_err();
+        assert!(matches!(error, CallError::Remote { error, .. } if error == "x.No"));
     }
 }
