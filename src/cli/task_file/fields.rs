@@ -16,9 +16,13 @@ pub(super) struct Fields<'t, 'p, 'x> {
     table: &'t Table,
     /// `task.web.restart`.
     pub(super) path: String,
+    /// Where it stands, for what cannot be told at one of its keys.
+    pub(super) place: Option<Range<usize>>,
     /// Relative paths start here.
     pub(super) directory: &'t Path,
     asked: Vec<String>,
+    /// Keys that have a meaning elsewhere only.
+    refused: Vec<String>,
     pub(super) problems: &'p mut Problems<'x>,
 }
 
@@ -29,13 +33,14 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
         directory: &'t Path,
         problems: &'p mut Problems<'x>,
     ) -> Fields<'t, 'p, 'x> {
-        Fields { table, path: path.into(), directory, asked: Vec::new(), problems }
+        let (asked, refused) = (Vec::new(), Vec::new());
+        Fields { table, path: path.into(), place: None, directory, asked, refused, problems }
     }
 
     /// The fields of a table below this one.
     pub(super) fn below<'s>(&'s mut self, table: &'t Table, key: &str) -> Fields<'t, 's, 'x> {
-        let path = self.path_of(key);
-        Fields::new(table, path, self.directory, self.problems)
+        let (path, place) = (self.path_of(key), self.span(key));
+        Fields { place, ..Fields::new(table, path, self.directory, self.problems) }
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
@@ -44,8 +49,14 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
 
     /// The entry of a key, which is known from now on.
     pub(super) fn entry(&mut self, key: &str) -> Option<&'t Entry> {
-        self.asked.push(key.to_owned());
+        self.ask(key);
         self.table.get(key)
+    }
+
+    fn ask(&mut self, key: &str) {
+        if !self.asked.iter().any(|asked| asked == key) {
+            self.asked.push(key.to_owned());
+        }
     }
 
     pub(super) fn wrong(&mut self, key: &str, node: &Node, reason: impl Into<String>) {
@@ -225,14 +236,14 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
     /// Notes that a key is needed.
     pub(super) fn missing(&mut self, key: &str) {
         let first = self.table.0.first().and_then(|entry| entry.span.clone());
-        let path = self.path.clone();
-        self.problems.add(first, path, format!("needs {key}"));
+        let (place, path) = (first.or_else(|| self.place.clone()), self.path.clone());
+        self.problems.add(place, path, format!("needs {key}"));
     }
 
     /// Refuses a key that has a meaning elsewhere.
     pub(super) fn refuse(&mut self, key: &str, reason: &str) {
+        self.refused.push(key.to_owned());
         if let Some(entry) = self.table.get(key) {
-            self.asked.push(key.to_owned());
             let path = self.path_of(key);
             self.problems.add(entry.span.clone(), path, reason);
         }
@@ -240,12 +251,13 @@ impl<'t, 'p, 'x> Fields<'t, 'p, 'x> {
 
     /// Notes each key that was not asked for.
     pub(super) fn finish(self) {
+        let known = self.asked.iter().filter(|key| !self.refused.contains(key));
+        let known: Vec<&str> = known.map(String::as_str).collect();
         for entry in &self.table.0 {
-            if !self.asked.contains(&entry.key) {
-                let known = self.asked.iter().map(String::as_str);
-                let hint = match suggestion(&entry.key, known) {
+            if !self.asked.contains(&entry.key) && !self.refused.contains(&entry.key) {
+                let hint = match suggestion(&entry.key, known.iter().copied()) {
                     Some(meant) => format!(", did you mean {meant:?}?"),
-                    None => format!(", known are {}", self.asked.join(", ")),
+                    None => format!(", known are {}", known.join(", ")),
                 };
                 let reason = format!("unknown key {:?}{hint}", entry.key);
                 self.problems.add(entry.span.clone(), self.path.clone(), reason);

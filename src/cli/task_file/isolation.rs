@@ -48,6 +48,7 @@ fn tables<T>(
         match &node.value {
             Value::Table(table) => {
                 let mut below = fields.below(table, &path);
+                below.place = node.span.clone();
                 values.extend(read(&mut below));
                 below.finish();
             }

@@ -180,9 +180,7 @@ fn read_restart(fields: &mut Fields<'_, '_, '_>) -> RestartPolicy {
     policy.delay = below.duration("delay");
     policy.max_delay = below.duration("max_delay");
     if table.get("mode").is_none() {
-        let span = table.0.first().and_then(|entry| entry.span.clone());
-        let path = below.path.clone();
-        below.problems.add(span, path, "needs mode: \"never\", \"on_failure\" or \"always\"");
+        below.missing("mode: \"never\", \"on_failure\" or \"always\"");
     }
     below.finish();
     policy
