@@ -81,14 +81,14 @@ impl Supervisor {
     /// Lets go of what a run leaves.
     pub(super) fn leave_rest(&mut self, task: TaskId) {
         self.reap_main(task);
-        if let Some(run) = self.runs.get(task)
-            && run.containment == Containment::CgroupV2
-            && let Some(identity) = self.engine.identity(task)
-        {
-            let number = run.number;
-            let name = identity.name.clone();
-            let finish = self.groups.finish(&name, number, None, false);
-            self.watch_group(finish);
+        match self.runs.get(task).zip(self.engine.identity(task)) {
+            Some((run, identity)) if run.containment == Containment::CgroupV2 => {
+                let (number, name) = (run.number, identity.name.clone());
+                let finish = self.groups.finish(&name, number, None, false);
+                self.watch_group(finish);
+            }
+            Some(_) => self.leave_session(),
+            None => {}
         }
         self.emptied(task);
     }

@@ -27,8 +27,6 @@ pub(super) struct Sweep {
     due: Option<Mono>,
     /// Reaped already, by way of their pidfds: their signals are due, or were lost.
     reaped: Vec<Pid>,
-    /// When what is left of sessions may be looked for again.
-    pub(super) next_look: Mono,
 }
 
 impl Sweep {

@@ -17,6 +17,8 @@ mod run;
 #[cfg(feature = "cli")]
 mod signals;
 mod start;
+#[cfg(test)]
+mod tests;
 mod token;
 mod turn;
 mod watch;
@@ -36,6 +38,7 @@ use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
 use mio::{Interest, Poll, Token, unix::SourceFd};
+use orphans::Looks;
 use output::{Relay, RelayOptions};
 use run::Runs;
 use start::Starts;
@@ -83,6 +86,7 @@ pub struct Supervisor {
     groups: Groups,
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
+    looks: Looks,
     watches: Watches,
     orders: Orders,
     deadlines: Deadlines<Due>,
@@ -103,6 +107,8 @@ pub struct Supervisor {
 enum Due {
     /// Look again at what is left of a run.
     Rest(TaskId),
+    /// The looks that are wanted may be made.
+    Look,
     /// Try again to remove a group.
     Group(token::Key),
     /// Look for children whose signal was lost.
@@ -149,6 +155,7 @@ impl Supervisor {
             first_run: 1,
             first_event: 1,
         });
+        let looks = Looks::new(options.own_process);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
         Ok(Supervisor {
             options,
@@ -164,6 +171,7 @@ impl Supervisor {
             groups,
             child_signal,
             sweep: Sweep::default(),
+            looks,
             watches: Watches::default(),
             orders,
             deadlines: Deadlines::default(),

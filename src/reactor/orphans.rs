@@ -1,10 +1,14 @@
 //! Processes of tasks that no group holds: what is left of a session.
+//!
+//! A look costs in proportion to all processes, so one look serves every run that waits for one.
 
 use super::ending::kill_surely;
 use super::run::{Main, Rest};
 use super::{Due, Supervisor};
-use crate::sys::{clock, processes};
-use crate::vocabulary::{Pid, TaskId};
+use crate::sys::clock;
+use crate::sys::processes::{self, Family};
+use crate::vocabulary::{Mono, Pid, TaskId};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// A look that took longer is repeated only after ten times as long, so that looks cost at most a
@@ -16,26 +20,87 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(100);
 /// How often what is awaited is looked at.
 const AWAIT_LOOK: Duration = Duration::from_millis(250);
 
+/// The looks that are due.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// For the rest of these runs.
+    wanted: BTreeSet<TaskId>,
+    not_before: Mono,
+    /// We have children, or may get orphans, that belong to no run: they were left by a task that
+    /// wanted it so, or were there before us.
+    strangers: bool,
+}
+
+impl Looks {
+    pub(super) fn new(own_process: bool) -> Looks {
+        let strangers = own_process && processes::own_children().is_none_or(|all| !all.is_empty());
+        Looks { strangers, ..Looks::default() }
+    }
+}
+
+/// The living processes that are no run's main one.
+#[derive(Debug, Default)]
+struct Strays {
+    /// Those that are our children.
+    ours: Vec<Pid>,
+    /// By session and by process group.
+    by_leader: HashMap<i32, Vec<Pid>>,
+}
+
+impl Strays {
+    fn add(&mut self, pid: Pid, family: Family) {
+        if family.parent == std::process::id() as i32 {
+            self.ours.push(pid);
+        }
+        for leader in BTreeSet::from([family.session, family.group]) {
+            self.by_leader.entry(leader).or_default().push(pid);
+        }
+    }
+
+    fn of_leader(&self, leader: Pid) -> Vec<Pid> {
+        self.by_leader.get(&leader.number()).cloned().unwrap_or_default()
+    }
+}
+
 impl Supervisor {
-    /// Looks for what is left of a run that no group holds, and kills it where that was decided.
+    /// Has the rest of a run that no group holds looked for, and killed where that was decided.
     pub(super) fn look_at_rest(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
         if run.main == Main::Gone && !self.options.own_process {
             // Somebody else has reaped it: the number may be another's now.
             return self.emptied(task);
         }
-        let Some(rest) = run.rest else { return };
-        let now = clock::now().mono;
-        if now < self.sweep.next_look {
-            self.deadlines.add(self.sweep.next_look, Due::Rest(task));
-            return;
+        if run.rest.is_some() {
+            self.looks.wanted.insert(task);
+            self.deadlines.add(self.looks.not_before, Due::Look);
         }
-        let left = self.rest_of_session(task);
+    }
+
+    /// Looks for all that wait for it, if it is time. True: it was, and there are answers.
+    pub(super) fn look_for_rests(&mut self) -> bool {
+        if self.looks.wanted.is_empty() {
+            return false;
+        }
+        let now = clock::now().mono;
+        if now < self.looks.not_before {
+            return false;
+        }
+        let strays = self.strays();
+        for task in std::mem::take(&mut self.looks.wanted) {
+            self.look_among(now, &strays, task);
+        }
         let after = clock::now().mono;
         let took = after.since(now);
         if took > CHEAP_LOOK {
-            self.sweep.next_look = after + took * 10;
+            self.looks.not_before = after + took * 10;
         }
+        true
+    }
+
+    fn look_among(&mut self, now: Mono, strays: &Strays, task: TaskId) {
+        let Some(run) = self.runs.get(task) else { return };
+        let Some(rest) = run.rest else { return };
+        let left = self.rest_among(strays, task);
         if left.is_empty() {
             return self.emptied(task);
         }
@@ -48,37 +113,63 @@ impl Supervisor {
                 LOOK_AGAIN.saturating_mul(1 << run.looks.min(7)).min(LOOK_AGAIN_MAX)
             }
         };
-        self.deadlines.add(after + again, Due::Rest(task));
+        self.deadlines.add(now + again, Due::Rest(task));
     }
 
-    /// The living processes of a run's session and process group, the main one aside. In a process
-    /// of our own every orphan becomes our child; a run that is the only one owns all of them.
+    /// The living processes of a run's session and process group, the main one aside.
     pub(super) fn rest_of_session(&mut self, task: TaskId) -> Vec<Pid> {
+        let strays = self.strays();
+        self.rest_among(&strays, task)
+    }
+
+    /// In a process of our own every orphan becomes our child; a run that is the only one owns all
+    /// of them, but for strangers.
+    fn rest_among(&self, strays: &Strays, task: TaskId) -> Vec<Pid> {
         let Some(run) = self.runs.get(task) else { return Vec::new() };
-        let leader = run.pid;
+        let all_are_its = self.options.own_process && self.runs.len() == 1 && !self.looks.strangers;
+        if all_are_its { strays.ours.clone() } else { strays.of_leader(run.pid) }
+    }
+
+    fn strays(&mut self) -> Strays {
         let own = self.options.own_process;
-        let all_are_its = own && self.runs.is_only(task);
         let candidates = match own.then(processes::own_children).flatten() {
             Some(children) => children,
             None => processes::all(),
         };
-        let mut left = Vec::new();
+        let mut strays = Strays::default();
         for pid in candidates {
-            if pid == leader || self.runs.of_pid(pid).is_some() {
+            if self.runs.of_pid(pid).is_some() {
                 continue;
             }
             match processes::family(pid) {
                 Some(family) if family.dead && own => self.reap_orphan(pid),
-                Some(family) if family.dead => {}
-                Some(family) => {
-                    let member = [family.session, family.group].contains(&leader.number());
-                    if member || all_are_its {
-                        left.push(pid);
-                    }
-                }
-                None => {}
+                Some(family) if !family.dead => strays.add(pid, family),
+                _ => {}
             }
         }
-        left
+        strays
+    }
+
+    /// A run without a group lets go of what it leaves, which is not another's then.
+    pub(super) fn leave_session(&mut self) {
+        self.looks.strangers |= self.options.own_process;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_children_can_be_taken_for_orphans_of_a_task() {
+        let own = std::process::id() as i32;
+        let mut strays = Strays::default();
+        for (pid, parent, session) in [(10, 1, 10), (11, own, 11), (12, 11, 11), (13, 1, 11)] {
+            let family = Family { dead: false, parent, group: pid, session };
+            strays.add(Pid::new(pid).expect("positive"), family);
+        }
+        let numbers = |pids: &[Pid]| pids.iter().map(|pid| pid.number()).collect::<Vec<i32>>();
+        assert_eq!(numbers(&strays.ours), [11], "the list may be that of the whole system");
+        assert_eq!(numbers(&strays.of_leader(Pid::new(11).expect("positive"))), [11, 12, 13]);
     }
 }

@@ -52,6 +52,7 @@ pub(super) struct Start {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     slots: Vec<Option<Run>>,
+    len: usize,
     by_pid: HashMap<Pid, TaskId>,
 }
 
@@ -63,7 +64,7 @@ impl Runs {
         }
         self.by_pid.insert(run.pid, run.task);
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(run);
+            self.len += usize::from(slot.replace(run).is_none());
         }
     }
 
@@ -78,6 +79,7 @@ impl Runs {
     pub(super) fn remove(&mut self, task: TaskId) -> Option<Run> {
         self.get(task)?;
         let run = self.slots.get_mut(task.index())?.take()?;
+        self.len -= 1;
         self.forget_pid(run.pid, task);
         Some(run)
     }
@@ -103,8 +105,8 @@ impl Runs {
         self.slots.len()
     }
 
-    /// Whether no run but this task's is left.
-    pub(super) fn is_only(&self, task: TaskId) -> bool {
-        self.slots.iter().flatten().all(|run| run.task == task)
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 }

@@ -34,6 +34,9 @@ impl Supervisor {
         self.relay_has_more = self.relay.work(self.now.mono);
         self.expire();
         self.settle();
+        while self.look_for_rests() {
+            self.settle();
+        }
         events.append(&mut self.events);
         let took = clock::now().mono.since(started).as_micros();
         self.longest_turn_us = self.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
@@ -94,6 +97,8 @@ impl Supervisor {
         while let Some(due) = self.deadlines.expired(self.now.mono) {
             match due {
                 Due::Rest(task) => self.look_at_rest(task),
+                // At the end of the turn.
+                Due::Look => {}
                 Due::Group(key) => self.group_changed(key),
                 Due::Sweep => self.sweep_children(),
             }

@@ -12,17 +12,19 @@ pub(crate) fn check(_call: &'static str) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-pub(crate) use armed::{check, fail_nth};
+pub(crate) use armed::{calls, check, fail_nth};
 
 #[cfg(test)]
 mod armed {
     use super::Errno;
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
 
     thread_local! {
         static SEEN: Cell<u64> = const { Cell::new(0) };
         static FAIL: Cell<Option<(u64, Errno)>> = const { Cell::new(None) };
         static HIT: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static CALLS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
     }
 
     /// The call that was failed, if any; dropping it ends the injection.
@@ -49,7 +51,13 @@ mod armed {
         Injected
     }
 
+    /// How often this thread has made this call.
+    pub(crate) fn calls(call: &str) -> u64 {
+        CALLS.with_borrow(|calls| calls.get(call).copied().unwrap_or(0))
+    }
+
     pub(crate) fn check(call: &'static str) -> Result<(), Errno> {
+        CALLS.with_borrow_mut(|calls| *calls.entry(call).or_default() += 1);
         SEEN.set(SEEN.get() + 1);
         match FAIL.get() {
             Some((nth, errno)) if nth == SEEN.get() => {

@@ -1,7 +1,7 @@
 //! Nothing escapes.
 
 use crate::fixture::{Fixture, alone, line_of, lives, named, sh};
-use ostler::{CgroupMode, Containment, Options, StateName};
+use ostler::{CgroupMode, Containment, Leftover, Options, StateName, TaskSpec};
 use std::path::Path;
 use std::time::Duration;
 
@@ -59,5 +59,23 @@ fn orphans_are_reaped() {
         let gone = Path::new("/proc").join(orphan.to_string());
         fixture.until(|_| (!gone.exists()).then_some(()));
         fixture.stop("parent", Duration::ZERO);
+    });
+}
+
+#[test]
+fn what_a_task_leaves_is_no_orphan_of_the_next_one() {
+    alone(|mut fixture| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let script = format!("setsid sleep 300 & echo $! > {}; sleep 0.1", path.display());
+        let leftover = Leftover::Leave;
+        fixture.launch(named("parent", TaskSpec { leftover, ..sh(&script) }));
+        let left: i32 = line_of(&mut fixture, &path).parse().unwrap();
+        fixture.wait("parent");
+        fixture.launch(named("next", sh("exit 0")));
+        fixture.wait("next");
+        let living = lives(left);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::SIGKILL).ok();
+        assert!(living, "the next task's end has killed {left}");
     });
 }
