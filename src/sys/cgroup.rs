@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
 use std::io::ErrorKind::NotFound;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What cgroups the system has.
@@ -126,10 +127,11 @@ impl Tree {
         if !kernel_is_at_least(5, 14) {
             return Err(NoTree("this kernel has no cgroup.kill (Linux 5.14)".to_owned()));
         }
-        sweep(above);
+        let mark = namespace_mark();
+        sweep(above, &mark);
         for number in 0..TREES_MAX {
             let suffix = if number == 0 { String::new() } else { format!("-{number}") };
-            let path = above.join(format!("ostler-{}{suffix}", std::process::id()));
+            let path = above.join(format!("ostler-{}{mark}{suffix}", std::process::id()));
             match make_directory(&path) {
                 Ok(()) => {}
                 Err(Errno::EEXIST) => continue,
@@ -285,24 +287,36 @@ pub(crate) fn is_populated(events: &OwnedFd) -> bool {
     }
 }
 
+/// Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel).
+const FIRST_PID_NAMESPACE: u64 = 4_026_531_836;
+
+/// Tells the trees of other pid namespaces from ours, whose numbers mean other processes there.
+fn namespace_mark() -> String {
+    match std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()) {
+        Ok(FIRST_PID_NAMESPACE) => String::new(),
+        Ok(inode) => format!(".{inode}"),
+        Err(_) => ".unknown".to_owned(),
+    }
+}
+
 /// Removes the trees of processes that are gone, as far as nothing runs in them.
-fn sweep(above: &Path) {
+fn sweep(above: &Path, mark: &str) {
+    if mark == ".unknown" {
+        return;
+    }
     let Ok(entries) = std::fs::read_dir(above) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_str().and_then(owner_of).is_some_and(is_gone) {
+        let owner = entry.file_name().to_str().and_then(|name| owner_of(name, mark));
+        if owner.is_some_and(|owner| !super::processes::exists(owner)) {
             remove_empty(&entry.path());
         }
     }
 }
 
-/// The process that made the tree of this name.
-fn owner_of(name: &str) -> Option<Pid> {
-    let number = name.strip_prefix("ostler-")?.split('-').next()?;
-    Pid::new(number.parse().ok()?)
-}
-
-fn is_gone(pid: Pid) -> bool {
-    super::processes::family(pid).is_none()
+/// The process of our own pid namespace that made the tree of this name.
+fn owner_of(name: &str, mark: &str) -> Option<Pid> {
+    let made_by = name.strip_prefix("ostler-")?.split('-').next()?;
+    Pid::new(made_by.strip_suffix(mark)?.parse().ok()?)
 }
 
 /// Removes a tree and the groups in it, unless something runs in one of them: the kernel keeps
@@ -375,10 +389,13 @@ mod tests {
         };
         let above = tree.path().parent().unwrap();
         // No process has an id above PID_MAX_LIMIT.
-        let stale = above.join("ostler-4194305-7");
+        let mark = namespace_mark();
+        let stale = above.join(format!("ostler-4194305{mark}-7"));
         std::fs::create_dir_all(stale.join("task.1")).unwrap();
         std::fs::create_dir_all(stale.join(LEAF)).unwrap();
-        let busy = above.join("ostler-4194306");
+        let elsewhere = above.join("ostler-4194305.1");
+        std::fs::create_dir_all(elsewhere.join("task.1")).unwrap();
+        let busy = above.join(format!("ostler-4194306{mark}"));
         std::fs::create_dir_all(busy.join("task.1")).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         std::fs::write(busy.join("task.1/cgroup.procs"), child.id().to_string()).unwrap();
@@ -387,7 +404,9 @@ mod tests {
         assert!(busy.join("task.1").exists());
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(elsewhere.join("task.1").exists());
         remove_empty(&busy);
+        remove_empty(&elsewhere);
         assert!(!busy.exists());
         assert!(tree.path().exists());
     }

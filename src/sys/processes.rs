@@ -80,6 +80,11 @@ pub(crate) fn all() -> Vec<Pid> {
     proc.flatten().filter_map(|entry| Pid::new(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
+/// Whether a process has this number, a zombie included.
+pub(crate) fn exists(pid: Pid) -> bool {
+    kill_number(pid.number(), 0) != Err(Errno::ESRCH)
+}
+
 /// Signals a process by number: only for a child that is not reaped, or a member of a process
 /// group or session that is known to be a task's.
 pub(crate) fn kill(pid: Pid, signal: Signal) -> Result<(), Errno> {

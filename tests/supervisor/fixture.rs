@@ -91,7 +91,8 @@ impl Fixture {
     pub(crate) fn launch(&mut self, spec: TaskSpec) -> TaskId {
         let task = self.supervisor.launch(spec).unwrap();
         self.until(|fixture| {
-            let status = fixture.supervisor.status(task).unwrap();
+            let status = fixture.supervisor.status(task);
+            let status = status.unwrap_or_else(|| panic!("{:?}", fixture.events));
             (status.state != StateName::Pending).then_some(task)
         })
     }
