@@ -387,28 +387,32 @@ mod tests {
             println!("skipped: no permission to make a cgroup");
             return;
         };
-        let above = tree.path().parent().unwrap();
-        // No process has an id above PID_MAX_LIMIT.
+        // A place of its own: whoever makes a tree beside ours sweeps there as well.
+        let above = tree.path();
         let mark = namespace_mark();
+        // No process has an id above PID_MAX_LIMIT.
         let stale = above.join(format!("ostler-4194305{mark}-7"));
         std::fs::create_dir_all(stale.join("task.1")).unwrap();
         std::fs::create_dir_all(stale.join(LEAF)).unwrap();
         let elsewhere = above.join("ostler-4194305.1");
         std::fs::create_dir_all(elsewhere.join("task.1")).unwrap();
+        let alive = above.join(format!("ostler-{}{mark}", std::process::id()));
+        std::fs::create_dir_all(alive.join("task.1")).unwrap();
         let busy = above.join(format!("ostler-4194306{mark}"));
         std::fs::create_dir_all(busy.join("task.1")).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         std::fs::write(busy.join("task.1/cgroup.procs"), child.id().to_string()).unwrap();
-        drop(Tree::make(&mounted()).unwrap());
+        sweep(above, &mark);
         assert!(!stale.exists());
-        assert!(busy.join("task.1").exists());
+        for kept in [&elsewhere, &alive, &busy] {
+            assert!(kept.join("task.1").exists(), "{}", kept.display());
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(elsewhere.join("task.1").exists());
-        remove_empty(&busy);
-        remove_empty(&elsewhere);
-        assert!(!busy.exists());
-        assert!(tree.path().exists());
+        for kept in [&elsewhere, &alive, &busy] {
+            remove_empty(kept);
+            assert!(!kept.exists(), "{}", kept.display());
+        }
     }
 
     #[test]
