@@ -49,6 +49,22 @@ impl Supervisor {
     ///
     /// # Errors
     /// When there is no such task.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// # let mut events: Vec<ostler::Event> = Vec::new();
+    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// supervisor.stop(task, Some(ostler::Signal::TERM), None)?;
+    /// while !events.iter().any(|event| event.kind == EventKind::Finished) {
+    ///     supervisor.turn(None, &mut events)?;
+    /// }
+    /// let exit = supervisor.status(task).and_then(|status| status.exit).ok_or("no exit")?;
+    /// assert_eq!(exit.status.exit_code(), 128 + 15);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop(
         &mut self,
         task: TaskId,
@@ -62,6 +78,24 @@ impl Supervisor {
     ///
     /// # Errors
     /// When there is no such task.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// # let mut events: Vec<ostler::Event> = Vec::new();
+    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// supervisor.restart(task)?;
+    /// while events.iter().filter(|event| event.kind == EventKind::Started).count() < 2 {
+    ///     supervisor.turn(None, &mut events)?;
+    /// }
+    /// supervisor.remove(task, true)?;
+    /// # while supervisor.status(task).is_some() {
+    /// #     supervisor.turn(None, &mut events)?;
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn restart(&mut self, task: TaskId) -> Result<(), RequestError> {
         self.ask(task, |name| Request::Restart { name, signal: None, grace: None })
     }
@@ -69,7 +103,21 @@ impl Supervisor {
     /// Signals the main process of a task, or all its processes.
     ///
     /// # Errors
-    /// When there is no such task.
+    /// When there is no such task, and what the kernel refuses where that is known at once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// # let mut events: Vec<ostler::Event> = Vec::new();
+    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// supervisor.signal(task, ostler::Signal::KILL, false)?;
+    /// while !events.iter().any(|event| event.kind == EventKind::Finished) {
+    ///     supervisor.turn(None, &mut events)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn signal(&mut self, task: TaskId, signal: Signal, all: bool) -> Result<(), RequestError> {
         self.ask(task, |name| Request::Signal { name, signal, all })
     }
@@ -77,7 +125,22 @@ impl Supervisor {
     /// Forgets an exited task; `force` kills it first.
     ///
     /// # Errors
-    /// When there is no such task.
+    /// When there is no such task, or it lives and `force` is not given.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// # let mut events: Vec<ostler::Event> = Vec::new();
+    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// assert!(supervisor.remove(task, false).is_err());
+    /// supervisor.remove(task, true)?;
+    /// while supervisor.status(task).is_some() {
+    ///     supervisor.turn(None, &mut events)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remove(&mut self, task: TaskId, force: bool) -> Result<(), RequestError> {
         self.ask(task, |name| Request::Remove { name, force })
     }
@@ -105,6 +168,20 @@ impl Supervisor {
 
     /// Asks for something; exactly one reply with this ticket comes out of a later
     /// [`Supervisor::next_reply`], unless it is abandoned.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ostler::{Options, Request, RequestError, Supervisor};
+    /// let mut supervisor = Supervisor::new(Options::default())?;
+    /// let name = "nobody".to_owned();
+    /// let ticket = supervisor.submit(Request::Wait { name, id: None, timeout: None });
+    /// supervisor.turn(None, &mut Vec::new())?;
+    /// let (answered, reply) = supervisor.next_reply().ok_or("no reply")?;
+    /// assert_eq!(answered, ticket);
+    /// assert!(matches!(reply, Err(RequestError::NoSuchTask { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn submit(&mut self, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -167,6 +244,21 @@ impl Supervisor {
     }
 
     /// The task of this name.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{Options, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// let task = supervisor.launch(TaskSpec { name: Some("web".into()), ..TaskSpec::new("true") })?;
+    /// assert_eq!(supervisor.find("web"), Some(task));
+    /// assert_eq!(supervisor.tasks().collect::<Vec<_>>(), [task]);
+    /// let status = supervisor.status(task).ok_or("gone")?;
+    /// assert_eq!(&*status.identity.name, "web");
+    /// assert!(supervisor.launch_id(&status.identity).ends_with("-1"));
+    /// assert!(supervisor.sequence() >= 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn find(&self, name: &str) -> Option<TaskId> {
         self.engine.find(name)
     }

@@ -9,6 +9,15 @@ const API: u32 = 1;
 
 impl Supervisor {
     /// What this supervisor and this system can do.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let supervisor = ostler::Supervisor::new(ostler::Options::default())?;
+    /// let facts = supervisor.facts();
+    /// assert!(["none", "v1", "hybrid", "v2"].contains(&facts.cgroup));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn facts(&self) -> Facts {
         let kernel = own_process::kernel_release();
         let mut features = Vec::new();
@@ -37,6 +46,14 @@ impl Supervisor {
     }
 
     /// What it costs. The figures of the process are those of the host's process.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let supervisor = ostler::Supervisor::new(ostler::Options::default())?;
+    /// assert_eq!(supervisor.figures().pid, std::process::id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn figures(&self) -> Figures {
         let (rss_bytes, threads) = own_process::memory_and_threads();
         Figures {

@@ -1,6 +1,6 @@
 //! Other threads ask through the control pipe.
 
-use super::Supervisor;
+use super::{Facts, Figures, Supervisor};
 use crate::sys::wake_pipe::{WakeReader, WakeWriter, wake_pipe};
 use crate::vocabulary::{Event, Reply, Request, Status, Ticket};
 use std::collections::HashMap;
@@ -63,6 +63,8 @@ enum Order {
     Request(Box<Request>, SyncSender<Reply>),
     Status(String, SyncSender<Option<Status>>),
     List(SyncSender<Vec<Status>>),
+    Facts(SyncSender<Facts>),
+    Figures(SyncSender<Figures>),
     Subscribe(SyncSender<Event>),
     Wake,
 }
@@ -99,6 +101,22 @@ impl Handle {
     /// When the supervisor was dropped before it answered.
     pub fn list(&self) -> Result<Vec<Status>, Disconnected> {
         self.order(1, Order::List)?.recv().map_err(|_| Disconnected)
+    }
+
+    /// What the supervisor and the system can do.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped before it answered.
+    pub fn facts(&self) -> Result<Facts, Disconnected> {
+        self.order(1, Order::Facts)?.recv().map_err(|_| Disconnected)
+    }
+
+    /// What the supervisor costs.
+    ///
+    /// # Errors
+    /// When the supervisor was dropped before it answered.
+    pub fn figures(&self) -> Result<Figures, Disconnected> {
+        self.order(1, Order::Figures)?.recv().map_err(|_| Disconnected)
     }
 
     /// Every event from now on. Whoever lets `queued` of them pile up is dropped: the channel ends
@@ -205,6 +223,8 @@ impl Supervisor {
                     let list = self.tasks().filter_map(|task| self.status(task)).collect();
                     let _ = sender.try_send(list);
                 }
+                Order::Facts(sender) => drop(sender.try_send(self.facts())),
+                Order::Figures(sender) => drop(sender.try_send(self.figures())),
                 Order::Subscribe(sender) => self.orders.subscribers.push(sender),
                 Order::Wake => {}
             }

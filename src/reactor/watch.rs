@@ -47,6 +47,22 @@ impl Supervisor {
     ///
     /// # Errors
     /// What epoll_ctl(2) refuses: regular files (EPERM), or a descriptor watched already (EEXIST).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::os::fd::AsFd;
+    /// let mut supervisor = ostler::Supervisor::new(ostler::Options::default())?;
+    /// let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// ours.set_nonblocking(true)?;
+    /// let watch = supervisor.watch(ours.as_fd())?;
+    /// std::io::Write::write_all(&mut &theirs, b"hello")?;
+    /// supervisor.turn(None, &mut Vec::new())?;
+    /// let ready = supervisor.next_ready().ok_or("nothing")?;
+    /// assert!(ready.id == watch && ready.readable);
+    /// supervisor.unwatch(watch, ours.as_fd());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<WatchId> {
         self.watch_source(&mut SourceFd(&fd.as_raw_fd()))
     }

@@ -49,6 +49,8 @@ fn a_handle_asks_from_another_thread() {
         handle.request(wait).unwrap().unwrap();
         let code = handle.status("job").unwrap().unwrap().exit.unwrap().status.exit_code();
         assert_eq!(handle.list().unwrap().len(), 1);
+        assert_eq!(handle.figures().unwrap().tasks, 1);
+        assert_eq!(handle.facts().unwrap().api, 1);
         let remove = Request::Remove { name: "job".into(), force: false };
         handle.request(remove).unwrap().unwrap();
         assert_eq!(handle.status("job").unwrap(), None);
