@@ -368,15 +368,15 @@ fn more_that_is_wrong() {
             "stdout.max_size: has no meaning with kind \"fifo\"",
         ),
         ("[task.a]\ncommand = \"/a\"\nrestart = { delay = \"1s\" }\n", "restart: needs mode"),
-        ("[task.a]\ncommand = \"/a\"\nrestart = {}\n", "t.toml:3:11: task.a.restart: needs mode"),
+        ("[task.a]\ncommand = \"/a\"\nrestart = {}\n", "3:11: task.a.restart: needs mode"),
         (
             "[task.a]\ncommand = \"/a\"\nisolation = { devices = [{}] }\n",
             "t.toml:3:26: task.a.isolation.devices[0]: needs source",
         ),
         (
             "[task.a]\ncommand = \"/a\"\nresources = { swappiness = 1 }\n",
-            "unknown key \"swappiness\", known are cpu_weight, cpu_max, cpuset, memory_low, memory_high, \
-             memory_max, memory_swap_max, pids_max, io_weight\n",
+            "unknown key \"swappiness\", known are cpu_weight, cpu_max, cpuset, memory_low, \
+             memory_high, memory_max, memory_swap_max, pids_max, io_weight\n",
         ),
         ("[defaults]\nport = 1\n", ", umask, auto_remove, labels, stderr\n"),
         ("[task.a]\ncommand = \"/a\"\nkill_signal = \"TREM\"\n", "3:15: task.a.kill_signal"),
