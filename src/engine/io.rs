@@ -101,7 +101,8 @@ pub enum Action {
     FinishOutput,
     /// The task has exited for good: its sinks get end of file after the last byte.
     CloseOutput,
-    /// The task is forgotten: drop what is unread of its output, and everything else of it.
+    /// The task is forgotten: drop what is unread of its output, and everything else of it. The
+    /// answer, before the next output is taken: `OutputLost` for each stream that lost something.
     Forget,
 }
 

@@ -6,7 +6,7 @@ use super::task::State::{
 };
 use super::task::{Abort, Cause, Ended, Main, Then};
 use super::waiting::Ask;
-use super::{Action, Engine, Input, Work};
+use super::{Action, Engine, Input, Output, Work};
 use crate::vocabulary::{
     Containment, EventKind, Exit, ExitStatus, Leftover, Now, Pid, Reply, RequestError, Signal,
     StateName, StreamKind, TaskId,
@@ -237,11 +237,24 @@ impl Engine {
     }
 
     fn output_lost(&mut self, now: Now, id: TaskId, stream: StreamKind, bytes: Option<u64>) {
-        let stream = stream.as_str();
-        let detail = match bytes {
-            Some(bytes) => format!("{stream}: {bytes} bytes"),
-            None => format!("{stream}: unknown number of bytes"),
-        };
-        self.event(now, id, EventKind::OutputLost, Some(detail));
+        self.event(now, id, EventKind::OutputLost, Some(loss(stream, bytes)));
+    }
+
+    /// A task that is being forgotten has lost output: told before its removal, which is the next
+    /// output.
+    pub(super) fn lost_at_last(&mut self, stream: StreamKind, bytes: Option<u64>) {
+        let Some(Output::Event(removed)) = self.outputs.front() else { return };
+        let mut lost = removed.clone();
+        lost.kind = EventKind::OutputLost;
+        lost.detail = Some(loss(stream, bytes).into_boxed_str());
+        self.outputs.push_front(Output::Event(lost));
+    }
+}
+
+fn loss(stream: StreamKind, bytes: Option<u64>) -> String {
+    let stream = stream.as_str();
+    match bytes {
+        Some(bytes) => format!("{stream}: {bytes} bytes"),
+        None => format!("{stream}: unknown number of bytes"),
     }
 }

@@ -77,6 +77,8 @@ pub struct Engine {
     /// longer than the stack is deep.
     work: VecDeque<Work>,
     outputs: VecDeque<Output>,
+    /// The task whose [`Action::Forget`] was the last output taken.
+    forgetting: Option<TaskId>,
 }
 
 /// What a deadline is for.
@@ -116,6 +118,7 @@ impl Engine {
             last_spec: Weak::new(),
             work: VecDeque::new(),
             outputs: VecDeque::new(),
+            forgetting: None,
         }
     }
 
@@ -147,7 +150,12 @@ impl Engine {
 
     /// Something happened outside.
     pub fn handle(&mut self, now: Now, task: TaskId, input: Input) {
-        self.transition(now, task, input);
+        match input {
+            Input::OutputLost { stream, bytes } if self.forgetting == Some(task) => {
+                self.lost_at_last(stream, bytes);
+            }
+            input => self.transition(now, task, input),
+        }
         self.settle(now);
     }
 
@@ -176,10 +184,19 @@ impl Engine {
 
     /// The next thing to be done, in order.
     pub fn next_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
-        if output.is_none() {
-            give_back(&mut self.outputs);
-            give_back(&mut self.work);
+        let mut output = self.outputs.pop_front();
+        self.forgetting = None;
+        match &mut output {
+            Some(Output::Event(event)) => {
+                event.sequence = self.next_event;
+                self.next_event += 1;
+            }
+            Some(Output::Do(task, Action::Forget)) => self.forgetting = Some(*task),
+            Some(Output::Do(..) | Output::Reply(..)) => {}
+            None => {
+                give_back(&mut self.outputs);
+                give_back(&mut self.work);
+            }
         }
         output
     }
@@ -219,7 +236,7 @@ impl Engine {
         self.len() == 0
     }
 
-    /// Number of the last event; 0 or `first_event - 1` before the first.
+    /// Number of the last event that was taken out; 0 or `first_event - 1` before the first.
     pub fn sequence(&self) -> u64 {
         self.next_event.saturating_sub(1)
     }
@@ -281,8 +298,8 @@ impl Engine {
     fn event(&mut self, now: Now, id: TaskId, kind: EventKind, detail: Option<String>) {
         let Some(status) = self.status(id) else { return };
         let detail = detail.map(String::into_boxed_str);
-        let event = Event { sequence: self.next_event, time: now.wall, kind, status, detail };
-        self.next_event += 1;
+        // Its number it gets when it is taken out.
+        let event = Event { sequence: 0, time: now.wall, kind, status, detail };
         self.outputs.push_back(Output::Event(event));
     }
 

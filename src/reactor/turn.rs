@@ -149,7 +149,11 @@ impl Supervisor {
             Action::ListProcesses => self.list_processes(task),
             Action::FinishOutput => self.relay.finish_run(self.now.mono, task),
             Action::CloseOutput => self.relay.close(self.now.mono, task),
-            Action::Forget => self.relay.forget(self.now.mono, task),
+            Action::Forget => {
+                for lost in self.relay.forget(task) {
+                    self.engine.handle(self.now, task, lost);
+                }
+            }
         }
     }
 }

@@ -63,6 +63,23 @@ fn nothing_is_missed_after_the_first_reply() {
 }
 
 #[test]
+fn output_that_a_removal_drops_is_told() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let mut task = shell("a", "echo unread");
+    task["stdout"] = json!({"kind": "fifo", "path": daemon.path("fifo")});
+    launch(&mut client, task);
+    answer(&mut client, "Wait", json!({"name": "a"}));
+    answer(&mut client, "Remove", json!({"name": "a"}));
+    let events = until(&mut daemon.client(), json!({"after": 0}), "a", "removed");
+    assert_eq!(
+        kinds(&events),
+        ["launched", "started", "exited", "finished", "output_lost", "removed"]
+    );
+    assert_eq!(events[4]["detail"], "stdout: 7 bytes");
+}
+
+#[test]
 fn clients_that_wait_cost_nothing() {
     let daemon = Daemon::start();
     let mut client = daemon.client();

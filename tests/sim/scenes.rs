@@ -3,7 +3,7 @@
 use ostler::engine::{Action, Config, Engine, Input, Output};
 use ostler::{
     Answer, Containment, EventKind, ExitStatus, IfExists, Mono, Now, Pid, Reply, Request,
-    RequestError, Stage, StartError, StateName, TaskId, TaskSpec, Ticket, Wall, limits,
+    RequestError, Stage, StartError, StateName, StreamKind, TaskId, TaskSpec, Ticket, Wall, limits,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,6 +195,30 @@ fn a_launch_that_fails_leaves_nothing() {
     let kinds: Vec<EventKind> = scene.events.iter().map(|&(_, kind)| kind).collect();
     assert_eq!(kinds, [EventKind::Launched, EventKind::StartFailed, EventKind::Removed]);
     assert_eq!(scene.done(), ["a Spawn", " Forget"]);
+}
+
+#[test]
+fn what_a_removal_loses_is_told_before_it() {
+    let mut scene = Scene::new();
+    scene.launch("a", &[]);
+    scene.runs("a");
+    scene.ends("a");
+    let (task, now) = (scene.id("a"), scene.now());
+    let remove = Request::Remove { name: "a".to_owned(), force: false };
+    scene.engine.request(now, Ticket(99), remove);
+    assert_eq!(scene.engine.next_output(), Some(Output::Do(task, Action::Forget)));
+    let lost = Input::OutputLost { stream: StreamKind::Stderr, bytes: Some(3) };
+    scene.engine.handle(now, task, lost.clone());
+    scene.drain();
+    // Too late: nobody knows the task any more.
+    scene.engine.handle(now, task, lost);
+    scene.drain();
+    let kinds: Vec<EventKind> = scene.events.iter().map(|&(_, kind)| kind).collect();
+    assert_eq!(
+        kinds[kinds.len() - 3..],
+        [EventKind::Finished, EventKind::OutputLost, EventKind::Removed]
+    );
+    assert_eq!(scene.engine.sequence(), kinds.len() as u64);
 }
 
 #[test]

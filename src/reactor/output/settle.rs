@@ -11,7 +11,7 @@ use crate::vocabulary::{Mono, TaskId};
 
 /// Why the output of a task is dropped.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Reason {
+enum Reason {
     /// Nobody came to read it.
     Unread,
     /// The task was forgotten.
@@ -54,16 +54,13 @@ impl Relay {
         }
     }
 
-    /// The task is forgotten: what is unread of its output is dropped.
-    pub(crate) fn forget(&mut self, _now: Mono, task: TaskId) {
-        self.drop_output(task, Reason::Forgotten);
-    }
-
-    pub(super) fn drop_output(&mut self, task: TaskId, reason: Reason) {
-        for key in self.keys(task) {
-            self.drop_stream(key, reason);
-        }
+    /// The task is forgotten: what is unread of its output is dropped. Tells what is lost by that.
+    #[must_use]
+    pub(crate) fn forget(&mut self, task: TaskId) -> Vec<Input> {
+        let lost = self.keys(task).filter_map(|key| self.drop_stream(key, Reason::Forgotten));
+        let lost = lost.collect();
         self.take_output(task);
+        lost
     }
 
     /// Something changed for a stream: it may be at its end, and its task settled.
@@ -152,7 +149,8 @@ impl Relay {
                 stream.alone_since = now;
             } else if now >= stream.alone_since + LINGER {
                 let task = stream.task;
-                self.drop_stream(key, Reason::Unread);
+                let lost = self.drop_stream(key, Reason::Unread);
+                self.news.extend(lost.map(|lost| (task, lost)));
                 return self.settle(now, task);
             } else {
                 let at = (now + stream.look_wait).min(stream.alone_since + LINGER);
@@ -164,8 +162,8 @@ impl Relay {
     }
 
     /// Closes a stream whatever it still holds, and says what is lost by that.
-    fn drop_stream(&mut self, key: Key, reason: Reason) {
-        let Some(mut stream) = self.streams.remove(key) else { return };
+    fn drop_stream(&mut self, key: Key, reason: Reason) -> Option<Input> {
+        let mut stream = self.streams.remove(key)?;
         let mut bytes = stream.unmoved();
         if let Target::Fifo(fifo) = &mut stream.target
             && fifo.unread() > 0
@@ -184,14 +182,11 @@ impl Relay {
                     Reason::Forgotten => "the task was removed",
                 }
             );
-            if reason == Reason::Unread {
-                let lost = Input::OutputLost { stream: stream.kind, bytes: Some(bytes) };
-                self.news.push_back((stream.task, lost));
-            }
         }
         for source in stream.sources.drain(..) {
             source.discard();
         }
+        (bytes > 0).then_some(Input::OutputLost { stream: stream.kind, bytes: Some(bytes) })
     }
 }
 
