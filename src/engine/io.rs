@@ -5,8 +5,8 @@
 //! input, at once or later.
 
 use crate::vocabulary::{
-    Containment, Event, ExitStatus, Pid, Reply, RequestError, Signal, StartError, StreamKind,
-    TaskId, Ticket,
+    Containment, Event, ExitStatus, Pid, Reply, RequestError, Signal, StartError, Status,
+    StreamKind, TaskId, Ticket,
 };
 
 /// What happened outside, about one task. An input for a task that is gone is ignored.
@@ -102,7 +102,11 @@ pub enum Action {
     /// The task has exited for good: its sinks get end of file after the last byte.
     CloseOutput,
     /// The task is forgotten: drop what is unread of its output, and everything else of it.
-    Forget,
+    /// Where something is dropped: [`super::Engine::lost_at_removal`].
+    Forget {
+        /// As it was.
+        last: Box<Status>,
+    },
 }
 
 /// What the engine wants done, in order.

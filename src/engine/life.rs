@@ -9,7 +9,7 @@ use super::waiting::Ask;
 use super::{Action, Engine, Input, Work};
 use crate::vocabulary::{
     Containment, EventKind, Exit, ExitStatus, Leftover, Now, Pid, Reply, RequestError, Signal,
-    StateName, StreamKind, TaskId,
+    StateName, Status, StreamKind, TaskId,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,11 +237,22 @@ impl Engine {
     }
 
     fn output_lost(&mut self, now: Now, id: TaskId, stream: StreamKind, bytes: Option<u64>) {
-        let stream = stream.as_str();
-        let detail = match bytes {
-            Some(bytes) => format!("{stream}: {bytes} bytes"),
-            None => format!("{stream}: unknown number of bytes"),
-        };
-        self.event(now, id, EventKind::OutputLost, Some(detail));
+        let Some(status) = self.status(id) else { return };
+        self.event_of(now, status, EventKind::OutputLost, Some(lost(stream, bytes)));
+    }
+
+    /// Unread output of a task was dropped with it. Told after its removal.
+    pub fn lost_at_removal(&mut self, now: Now, last: &Status, stream: StreamKind, bytes: u64) {
+        let detail = lost(stream, Some(bytes));
+        self.event_of(now, last.clone(), EventKind::OutputLost, Some(detail));
+    }
+}
+
+/// What is said of dropped output.
+fn lost(stream: StreamKind, bytes: Option<u64>) -> String {
+    let stream = stream.as_str();
+    match bytes {
+        Some(bytes) => format!("{stream}: {bytes} bytes"),
+        None => format!("{stream}: unknown number of bytes"),
     }
 }

@@ -280,6 +280,10 @@ impl Engine {
 
     fn event(&mut self, now: Now, id: TaskId, kind: EventKind, detail: Option<String>) {
         let Some(status) = self.status(id) else { return };
+        self.event_of(now, status, kind, detail);
+    }
+
+    fn event_of(&mut self, now: Now, status: Status, kind: EventKind, detail: Option<String>) {
         let detail = detail.map(String::into_boxed_str);
         let event = Event { sequence: self.next_event, time: now.wall, kind, status, detail };
         self.next_event += 1;

@@ -97,7 +97,7 @@ impl Engine {
     /// Forgets a task that has exited, and answers everybody who still waits for it.
     pub(super) fn forget(&mut self, now: Now, id: TaskId) {
         let Some(status) = self.status(id) else { return };
-        self.act(id, Action::Forget);
+        self.act(id, Action::Forget { last: Box::new(status.clone()) });
         self.event(now, id, EventKind::Removed, None);
         self.order.unlink(id);
         self.table.remove(id);

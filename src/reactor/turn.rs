@@ -149,7 +149,11 @@ impl Supervisor {
             Action::ListProcesses => self.list_processes(task),
             Action::FinishOutput => self.relay.finish_run(self.now.mono, task),
             Action::CloseOutput => self.relay.close(self.now.mono, task),
-            Action::Forget => self.relay.forget(self.now.mono, task),
+            Action::Forget { last } => {
+                for (stream, bytes) in self.relay.forget(task) {
+                    self.engine.lost_at_removal(self.now, &last, stream, bytes);
+                }
+            }
         }
     }
 }

@@ -177,3 +177,20 @@ fn more_on_a_method_with_one_reply_is_one_reply() {
     let replies: Vec<Value> = replies.map(|reply| reply.expect("no error")).collect();
     assert_eq!(replies.len(), 1);
 }
+
+#[test]
+fn output_that_is_dropped_with_its_task_is_told() {
+    let daemon = Daemon::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut client = daemon.client();
+    let mut task = shell("a", "echo unread");
+    task["stdout"] = json!({"kind": "fifo", "path": directory.path().join("out")});
+    launch(&mut client, task);
+    client.call("org.ostler.Wait", json!({"name": "a"})).expect("an end");
+    client.call("org.ostler.Remove", json!({"name": "a"})).expect("removed");
+    let events = until(&mut daemon.client(), json!({"after": 0}), "a", "output_lost");
+    let [.., removed, lost] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(removed["kind"], "removed");
+    assert_eq!(lost["detail"], "stdout: 7 bytes");
+    assert!(lost["sequence"].as_u64() > removed["sequence"].as_u64());
+}

@@ -207,11 +207,12 @@ impl Checker {
             return self.spawn(now, task, engine);
         }
         let Some(seen) = self.seen(task) else {
-            let at_once = self.tasks.len() > self.ids.len() && *action == Action::Forget;
+            let forgets = matches!(action, Action::Forget { .. });
+            let at_once = self.tasks.len() > self.ids.len() && forgets;
             assert!(at_once, "{action:?} for a task that was not launched");
             return;
         };
-        if let Action::Forget = action {
+        if let Action::Forget { .. } = action {
             assert!(seen.run.is_none(), "forgotten in a run");
             return;
         }
@@ -220,7 +221,7 @@ impl Checker {
             return;
         };
         match action {
-            Action::Spawn { .. } | Action::Forget => {}
+            Action::Spawn { .. } | Action::Forget { .. } => {}
             Action::AbortSpawn => {
                 assert!(!run.started, "a start is taken back that has succeeded");
                 run.too_slow = run.kill_from.is_none();

@@ -28,7 +28,7 @@ pub(crate) fn action_name(action: &Action) -> &'static str {
         Action::ListProcesses => 6,
         Action::FinishOutput => 7,
         Action::CloseOutput => 8,
-        Action::Forget => 9,
+        Action::Forget { .. } => 9,
     }]
 }
 

@@ -287,7 +287,7 @@ impl Small {
             Action::ListProcesses => kernel.owes_list = true,
             Action::FinishOutput => kernel.owes_settled = true,
             Action::CloseOutput => {}
-            Action::Forget => *kernel = Kernel::default(),
+            Action::Forget { .. } => *kernel = Kernel::default(),
         }
     }
 

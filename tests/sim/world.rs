@@ -205,7 +205,7 @@ impl World {
             }
             Action::FinishOutput => self.finish_output(task),
             Action::CloseOutput => {}
-            Action::Forget => {
+            Action::Forget { .. } => {
                 self.runs.remove(&task);
             }
         }

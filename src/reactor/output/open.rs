@@ -1,7 +1,6 @@
 //! Opening the sinks of a task, and the ends of one run.
 
 use super::rotation::RotatedFile;
-use super::settle::Reason;
 use super::source::Source;
 use super::stream::Stream;
 use super::target::{Fifo, Target};
@@ -134,7 +133,7 @@ impl Relay {
         // The place may still hold a task that was never forgotten.
         if let Some(stale) = self.tasks.get(index).and_then(|slot| slot.as_ref()) {
             let stale = stale.id;
-            self.drop_output(stale, Reason::Forgotten);
+            self.forget(stale);
         }
         if let Some(slot) = self.tasks.get_mut(index) {
             *slot = Some(output);

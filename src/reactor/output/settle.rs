@@ -7,7 +7,7 @@ use super::{Relay, Settling, Timer};
 use crate::engine::Input;
 use crate::reactor::token::Key;
 use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER, LINGER_LOOK, LINGER_LOOK_FIRST};
-use crate::vocabulary::{Mono, TaskId};
+use crate::vocabulary::{Mono, StreamKind, TaskId};
 
 /// Why the output of a task is dropped.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -54,16 +54,13 @@ impl Relay {
         }
     }
 
-    /// The task is forgotten: what is unread of its output is dropped.
-    pub(crate) fn forget(&mut self, _now: Mono, task: TaskId) {
-        self.drop_output(task, Reason::Forgotten);
-    }
-
-    pub(super) fn drop_output(&mut self, task: TaskId, reason: Reason) {
-        for key in self.keys(task) {
-            self.drop_stream(key, reason);
-        }
+    /// The task is forgotten: what is unread of its output is dropped, so many bytes of each
+    /// stream.
+    pub(crate) fn forget(&mut self, task: TaskId) -> Vec<(StreamKind, u64)> {
+        let keys = self.keys(task);
+        let lost = keys.filter_map(|key| self.drop_stream(key, Reason::Forgotten)).collect();
         self.take_output(task);
+        lost
     }
 
     /// Something changed for a stream: it may be at its end, and its task settled.
@@ -152,7 +149,10 @@ impl Relay {
                 stream.alone_since = now;
             } else if now >= stream.alone_since + LINGER {
                 let task = stream.task;
-                self.drop_stream(key, Reason::Unread);
+                if let Some((stream, bytes)) = self.drop_stream(key, Reason::Unread) {
+                    let lost = Input::OutputLost { stream, bytes: Some(bytes) };
+                    self.news.push_back((task, lost));
+                }
                 return self.settle(now, task);
             } else {
                 let at = (now + stream.look_wait).min(stream.alone_since + LINGER);
@@ -163,9 +163,9 @@ impl Relay {
         self.progress(now, key);
     }
 
-    /// Closes a stream whatever it still holds, and says what is lost by that.
-    fn drop_stream(&mut self, key: Key, reason: Reason) {
-        let Some(mut stream) = self.streams.remove(key) else { return };
+    /// Closes a stream whatever it still holds, and says how many bytes are lost by that, if any.
+    fn drop_stream(&mut self, key: Key, reason: Reason) -> Option<(StreamKind, u64)> {
+        let mut stream = self.streams.remove(key)?;
         let mut bytes = stream.unmoved();
         if let Target::Fifo(fifo) = &mut stream.target
             && fifo.unread() > 0
@@ -184,14 +184,11 @@ impl Relay {
                     Reason::Forgotten => "the task was removed",
                 }
             );
-            if reason == Reason::Unread {
-                let lost = Input::OutputLost { stream: stream.kind, bytes: Some(bytes) };
-                self.news.push_back((stream.task, lost));
-            }
         }
         for source in stream.sources.drain(..) {
             source.discard();
         }
+        (bytes > 0).then_some((stream.kind, bytes))
     }
 }
 

@@ -112,7 +112,7 @@ fn forgetting_drops_all_at_once() {
         let before = descriptors().len();
         let writer = rig.run(|end| write_in_pieces(end, &noise(8, 90_000), 5000));
         rig.join(writer);
-        rig.relay.forget(rig.now(), rig.task);
+        assert_eq!(rig.relay.forget(rig.task), [(StreamKind::Stdout, 90_000)]);
         assert_eq!(descriptors().len(), before);
         let state = std::fs::read_dir(rig.dir.path().join("state")).expect("directory");
         assert_eq!(state.count(), 0);
@@ -159,7 +159,7 @@ fn a_place_used_again_belongs_to_the_new_task() {
     rig.task = second;
     let new = rig.start();
     rig.relay.finish_run(rig.now(), first);
-    rig.relay.forget(rig.now(), first);
+    rig.relay.forget(first);
     assert_eq!(rig.relay.next_news(), Some((first, SETTLED)));
     let mut end = file(new.stdout);
     end.write_all(b"new\n").expect("write");

@@ -292,7 +292,7 @@ fn room_that_is_told_of_for_nothing_does_no_harm() {
     rig.relay.target_ready(key);
     rig.relay.source_ready(key, true, true);
     rig.turn();
-    rig.relay.forget(rig.now(), rig.task);
+    rig.relay.forget(rig.task);
     rig.relay.source_ready(key, true, true);
     rig.relay.target_ready(key);
     rig.turn();

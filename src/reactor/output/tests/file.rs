@@ -77,7 +77,7 @@ fn shift_keeps_so_many_and_the_current_one_is_the_path() {
     ];
     assert_eq!(kept(&rig), expected);
     // Fewer are kept from now on.
-    rig.relay.forget(rig.now(), rig.task);
+    rig.relay.forget(rig.task);
     rig.spec.stdout = Some(rotated(rig.path().to_str().expect("path"), 10, 1, Numbering::Shift));
     write_and_finish(&mut rig, b"eeeeeee\n", 64);
     assert_eq!(kept(&rig), [(None, b"eeeeeee\n".to_vec())]);

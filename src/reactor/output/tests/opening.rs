@@ -80,7 +80,7 @@ fn no_link_is_followed_inside_the_directory_of_the_task() {
     // Outside a task_dir the way there is the administrator's.
     rig.open().expect("opened through the link");
     assert!(elsewhere.join("x").exists());
-    rig.relay.forget(rig.now(), rig.task);
+    rig.relay.forget(rig.task);
     rig.spec.task_dir = Some(format!("{path}/"));
     assert!(refused(&mut rig).contains("\"logs\" inside task_dir without following links"));
     rig.spec.stdout = Some(plain(&format!("{path}/../elsewhere/y")));
@@ -88,7 +88,7 @@ fn no_link_is_followed_inside_the_directory_of_the_task() {
     fs::create_dir(rig.path().join("real")).expect("directory");
     rig.spec.stdout = Some(plain(&format!("{path}/real/z")));
     rig.open().expect("opened");
-    rig.relay.forget(rig.now(), rig.task);
+    rig.relay.forget(rig.task);
     rig.spec.stdout = Some(plain(&format!("{path}/z")));
     rig.open().expect("opened");
     assert!(rig.path().join("real/z").exists() && rig.path().join("z").exists());
@@ -106,7 +106,7 @@ fn what_is_made_is_private_and_the_users() {
             assert_eq!(owner.unwrap_or((made.uid(), made.gid())), (made.uid(), made.gid()));
         }
         // What was there keeps its owner.
-        rig.relay.forget(rig.now(), rig.task);
+        rig.relay.forget(rig.task);
         let other = owner.map(|_| (77, 77));
         rig.relay.open(rig.task, "web", &rig.spec, other).expect("open");
         assert_ne!(fs::metadata(rig.path()).expect("made").uid(), 77);
@@ -138,7 +138,7 @@ fn a_second_launch_leaves_open_what_is_open() {
         assert_eq!(rig.relay.descriptors(), Relay::descriptors_needed(&rig.spec));
         rig.relay.abort_run(rig.task);
         assert_eq!(descriptors().len() as u64, before + 2);
-        rig.relay.forget(rig.now(), rig.task);
+        rig.relay.forget(rig.task);
         assert_eq!(descriptors().len() as u64, before);
         assert_eq!(rig.relay.descriptors(), 0);
     });
@@ -152,7 +152,7 @@ fn sinks_that_need_nothing_hold_nothing() {
     assert!(rig.relay.tasks.is_empty());
     rig.relay.finish_run(rig.now(), rig.task);
     rig.relay.close(rig.now(), rig.task);
-    rig.relay.forget(rig.now(), rig.task);
+    rig.relay.forget(rig.task);
     rig.turn();
     assert_eq!(rig.news, [SETTLED]);
 
@@ -191,7 +191,7 @@ fn fails_cleanly(rig_of: fn() -> Rig) {
                 let state = fs::read_dir(rig.dir.path().join("state")).expect("directory");
                 assert_eq!(state.count(), 0, "{call} left a FIFO in the state directory");
             }
-            rig.relay.forget(rig.now(), at);
+            rig.relay.forget(at);
             assert_eq!(descriptors().len(), before, "{call} left descriptors");
             // The same works when nothing fails.
             drop(rig.start());
