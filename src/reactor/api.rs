@@ -1,6 +1,6 @@
 //! What a host asks for.
 
-use super::Supervisor;
+use super::{Supervisor, isolation};
 use crate::sys::clock;
 use crate::vocabulary::limits::{FDS_RESERVED, LAUNCH_TIMEOUT_DEFAULT};
 use crate::vocabulary::{
@@ -206,8 +206,8 @@ impl Supervisor {
         if spec.resources.as_ref().is_some_and(|resources| !resources.is_empty()) {
             return unsupported("resources");
         }
-        if spec.isolation.as_ref().is_some_and(|isolation| !isolation.is_empty()) {
-            return unsupported("isolation");
+        if let Some(error) = spec.isolation.as_deref().and_then(isolation::refusal) {
+            return Some(error);
         }
         if spec.cgroup.is_some() {
             return unsupported("cgroup");

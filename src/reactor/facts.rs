@@ -1,6 +1,6 @@
 //! What the supervisor says of itself and of the system.
 
-use super::{CgroupMode, Facts, Figures, Supervisor};
+use super::{CgroupMode, Facts, Figures, Supervisor, isolation};
 use crate::sys::cgroup::Hierarchy;
 use crate::sys::own_process;
 
@@ -30,6 +30,7 @@ impl Supervisor {
         if own_process::kernel_is_at_least(5, 4) {
             features.push("pidfd");
         }
+        features.extend(isolation::features());
         let hierarchy = match self.options.cgroup {
             CgroupMode::Never => Hierarchy::None,
             CgroupMode::Auto | CgroupMode::Require => self.groups.mounted().hierarchy,

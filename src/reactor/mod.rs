@@ -10,6 +10,7 @@ mod exits;
 mod facts;
 mod groups;
 mod handle;
+mod isolation;
 mod options;
 mod orphans;
 mod output;

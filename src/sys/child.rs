@@ -5,6 +5,7 @@
 //! libc, no formatting, no panic, no destructor. tests/fork_safety.rs has an eye on it.
 
 use super::child_descriptors;
+use super::child_privileges::{self, RuleFailure};
 use super::program::{Limit, Program, Step};
 use super::raw::{Answer, call};
 use super::task_directory;
@@ -68,12 +69,16 @@ pub(super) enum Place {
     IsDirectory = 7,
     /// The user may not search a directory on the way to candidate `index`.
     Unsearchable = 8,
+    /// The landlock rule `index`.
+    Rule = 9,
 }
 
 impl Place {
     pub(super) fn of(number: u32) -> Option<Place> {
-        use Place::{Exec, IsDirectory, Join, Lookup, NotExecutable, Step, Unsearchable, Unshare};
-        [Unshare, Join, Step, Lookup, Exec, NotExecutable, IsDirectory, Unsearchable]
+        use Place::{
+            Exec, IsDirectory, Join, Lookup, NotExecutable, Rule, Step, Unsearchable, Unshare,
+        };
+        [Unshare, Join, Step, Lookup, Exec, NotExecutable, IsDirectory, Unsearchable, Rule]
             .into_iter()
             .find(|place| *place as u32 == number)
     }
@@ -133,8 +138,25 @@ fn prepare(launch: &Launch<'_>) -> Result<(), Failure> {
     for (index, path) in launch.joins.iter().enumerate() {
         write_to(path, b"0").map_err(|errno| Failure { place: Place::Join, index, errno })?;
     }
+    let mut ruleset = None;
     for (index, step) in launch.program.steps.iter().enumerate() {
-        perform(launch, step).map_err(|errno| Failure { place: Place::Step, index, errno })?;
+        let failed = |errno| Failure { place: Place::Step, index, errno };
+        match step {
+            Step::LandlockRules(rules) => {
+                let made = child_privileges::make_ruleset(rules);
+                ruleset = Some(made.map_err(|failure| match failure {
+                    RuleFailure { rule: Some(index), errno } => {
+                        Failure { place: Place::Rule, index, errno }
+                    }
+                    RuleFailure { rule: None, errno } => failed(errno),
+                })?);
+            }
+            Step::LandlockRestrict => {
+                let ruleset = ruleset.take().ok_or(libc::EBADF).map_err(failed)?;
+                child_privileges::restrict_to(ruleset).map_err(failed)?;
+            }
+            step => perform(launch, step).map_err(failed)?,
+        }
     }
     Ok(())
 }
@@ -187,6 +209,17 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
             call(libc::SYS_setresuid, [*uid as usize, *uid as usize, *uid as usize])?
         }
         Step::DieWithParent => return die_with(launch.parent),
+        Step::DropFromBoundingSet(set) => return child_privileges::drop_from_bounding_set(*set),
+        Step::KeepCapabilities => return child_privileges::keep_over_change_of_user(),
+        Step::Capabilities(set) => return child_privileges::set(*set),
+        Step::NoNewPrivileges => return child_privileges::set_no_new_privileges(),
+        Step::Seccomp(filter) => {
+            // The filter may forbid us to say it later.
+            tell(launch, EXECUTING, 0, 0, 0);
+            return child_privileges::load(filter);
+        }
+        // They pass a descriptor on: see `prepare`.
+        Step::LandlockRules(_) | Step::LandlockRestrict => return Err(libc::EINVAL),
     };
     Ok(())
 }

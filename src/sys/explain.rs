@@ -1,6 +1,7 @@
 //! What a child's report means, in words.
 
 use super::child::Place;
+use super::explain_privileges;
 use super::failure::start_error;
 use super::program::{Limit, Program, Step};
 use crate::vocabulary::{Stage, StartError, Wall};
@@ -24,7 +25,10 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
         }
         Place::Join => start_error(Stage::Cgroup, errno, "put the child into its cgroup"),
         Place::Step => match program.steps.get(index) {
-            Some(step) => step_failure(program, step, errno),
+            Some(step) => {
+                let error = step_failure(program, step, errno);
+                explain_privileges::after_filter(program, index, error)
+            }
             None => start_error(Stage::Clone, errno, "set up the child"),
         },
         Place::Lookup => not_found(program, errno),
@@ -37,6 +41,7 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
             "user {} may not search a directory on the way to it",
             program.named.user
         )),
+        Place::Rule => explain_privileges::rule_failure(program, index, errno),
         Place::Exec => match exec_reason(program, errno) {
             Some(reason) => hint(reason),
             None => start_error(Stage::Exec, errno, path()),
@@ -45,6 +50,9 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
 }
 
 fn exec_reason(program: &Program, errno: Errno) -> Option<&'static str> {
+    if let Some(reason) = explain_privileges::exec_reason(program, errno) {
+        return Some(reason);
+    }
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => Some(
             "the file is there, but not the interpreter that its first line or its header names",
@@ -122,6 +130,13 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::Signals => error(Stage::Clone, "set the signals to their default actions"),
         Step::User(uid) => error(Stage::User, &format!("change to user {user:?} (uid {uid})")),
         Step::DieWithParent => error(Stage::Clone, "tie the task's life to the supervisor's"),
+        Step::DropFromBoundingSet(_)
+        | Step::KeepCapabilities
+        | Step::Capabilities(_)
+        | Step::NoNewPrivileges
+        | Step::LandlockRules(_)
+        | Step::LandlockRestrict
+        | Step::Seccomp(_) => explain_privileges::step_failure(step, errno),
     }
 }
 

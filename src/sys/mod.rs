@@ -1,11 +1,13 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
 pub(crate) mod channel;
 mod child;
 mod child_descriptors;
+mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
 pub(crate) mod clock;
@@ -13,6 +15,7 @@ mod dumpable;
 mod environment;
 mod executable;
 mod explain;
+mod explain_privileges;
 pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
@@ -22,6 +25,7 @@ pub(crate) mod group;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
+pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
@@ -32,10 +36,16 @@ pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
+pub(crate) mod privileges;
 pub(crate) mod processes;
 mod program;
 mod raw;
 pub(crate) mod reap;
+#[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) mod seccomp;
+#[cfg(not(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[path = "seccomp_absent.rs"]
+pub(crate) mod seccomp;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

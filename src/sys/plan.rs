@@ -7,6 +7,7 @@ use super::explain;
 use super::failure::start_error;
 use super::host::{Host, TIMER_SLACK_DEFAULT};
 use super::mounts::Mounts;
+use super::privileges::{self, Privileges};
 use super::program::{Limit, Named, Program, Step, Strings, TaskDirectory};
 use super::user::{self, User};
 use crate::vocabulary::{Resources, Setting, Stage, StartError, TaskSpec, parse_rlimit};
@@ -38,20 +39,24 @@ impl Plan {
 
 /// Lays out the launch of a task that has passed `TaskSpec::validate`.
 pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<Plan, StartError> {
-    if spec.isolation.as_ref().is_some_and(|isolation| !isolation.is_empty()) {
-        // Nothing that is asked for is left out silently.
-        return Err(start_error(Stage::Namespace, Errno::ENOSYS, "isolate the task"));
-    }
     let environment = environment::of_task(spec, std::env::vars_os);
     let candidates = executable::candidates(spec, &environment, own_path());
     if candidates.paths.is_empty() {
         return Err(explain::nowhere(&spec.command, &candidates.searched));
     }
     let user = change_of_user(spec, host)?;
-    let may_share = !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
+    let privileges = match spec.isolation.as_deref() {
+        Some(isolation) => {
+            let uid = user.as_ref().map_or(host.uid, |user| user.uid);
+            privileges::lay_out(isolation, uid, uid != host.uid, mounts)?
+        }
+        None => Privileges::default(),
+    };
+    let may_share = privileges.may_share()
+        && !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
         && mounts.are_local(paths(spec, &candidates));
     let program = Program {
-        steps: steps(spec, host, &candidates, user.as_ref())?,
+        steps: steps(spec, host, &candidates, user.as_ref(), privileges)?,
         candidates: strings("command", candidates.paths.iter().map(|p| p.as_os_str().as_bytes()))?,
         arguments: Strings::new(strings(
             "args",
@@ -119,6 +124,7 @@ fn steps(
     host: &Host,
     candidates: &Candidates,
     user: Option<&User>,
+    privileges: Privileges,
 ) -> Result<Vec<Step>, StartError> {
     let mut steps = Vec::with_capacity(16);
     if spec.foreground {
@@ -151,16 +157,20 @@ fn steps(
         }));
     }
     steps.push(Step::WorkDirectory(string("work_dir", spec.work_dir().as_bytes())?));
+    steps.extend(privileges.first);
     // After everything that opens a file: there may be no descriptor left then.
     steps.extend(limits(spec, host)?.into_iter().map(Step::Limit));
     if let Some(user) = user {
         steps.extend([Step::Groups(user.groups.clone().into()), Step::Group(user.gid)]);
     }
     steps.push(Step::Signals);
+    steps.extend(privileges.before_user);
     steps.extend(user.map(|user| Step::User(user.uid)));
+    steps.extend(privileges.after_user);
     if spec.die_with_supervisor {
         steps.push(Step::DieWithParent);
     }
+    steps.extend(privileges.last);
     Ok(steps)
 }
 

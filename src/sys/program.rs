@@ -1,6 +1,8 @@
 //! What a child does between clone and exec, as data: everything is laid out before the clone, the
 //! child only walks over it.
 
+use super::landlock;
+use crate::vocabulary::CapabilitySet;
 use nix::libc::c_char;
 use std::ffi::CString;
 use std::sync::atomic::AtomicPtr;
@@ -55,6 +57,39 @@ pub(super) enum Step {
     User(u32),
     /// SIGKILL when the supervisor dies; a change of user would clear it.
     DieWithParent,
+    /// prctl(2) with PR_CAPBSET_DROP for each of these. It takes CAP_SETPCAP: before the change of
+    /// user.
+    DropFromBoundingSet(CapabilitySet),
+    /// prctl(2) with PR_SET_KEEPCAPS: the change of user leaves what is permitted.
+    KeepCapabilities,
+    /// The whole of the permitted, inheritable and ambient sets.
+    Capabilities(CapabilitySet),
+    /// prctl(2) with PR_SET_NO_NEW_PRIVS.
+    NoNewPrivileges,
+    /// Paths are looked up, as the supervisor; nothing is forbidden yet.
+    LandlockRules(Box<[landlock::Rule]>),
+    /// The rules are in force.
+    LandlockRestrict,
+    /// A filter is in force. What follows it has to be allowed by it, loading another one too.
+    Seccomp(Filter),
+}
+
+/// A filter of system calls.
+#[derive(Debug)]
+pub(super) struct Filter {
+    pub(super) instructions: Box<[Instruction]>,
+    /// SECCOMP_FILTER_FLAG_*.
+    pub(super) flags: u32,
+}
+
+/// `struct sock_filter`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(super) struct Instruction {
+    pub(super) code: u16,
+    pub(super) jump_true: u8,
+    pub(super) jump_false: u8,
+    pub(super) operand: u32,
 }
 
 /// A resource limit.

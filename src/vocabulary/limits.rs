@@ -81,6 +81,8 @@ pub const LOG_TAIL_BYTES: usize = 512 << 10;
 pub const EVENTS_KEPT: usize = 65_536;
 /// Nesting of a JSON message; the deepest legal one has about six levels.
 pub const JSON_DEPTH_MAX: usize = 32;
+/// Of a seccomp profile in a file; those that come with container engines have about 16 KiB.
+pub const SECCOMP_PROFILE_BYTES_MAX: u64 = 256 << 10;
 /// Staging descriptors above this would have the child copy a long table: it gets its own then.
 pub const STAGING_FD_MAX: i32 = 256;
 

@@ -3,6 +3,7 @@
 //! A thing that the host, the protocol and the engine all have to name stands here; how it is
 //! done stands in a layer above.
 
+mod capability;
 mod deadlines;
 mod error;
 mod event;
@@ -17,6 +18,7 @@ mod status;
 mod time;
 mod validate;
 
+pub(crate) use capability::{CapabilityName, CapabilitySet};
 pub use deadlines::Deadlines;
 pub use error::{InvalidField, RequestError, Stage, StartError};
 pub use event::{Event, EventKind};

@@ -1,5 +1,6 @@
 //! Which tasks cannot be, whatever the system: checked before anything is done.
 
+use super::capability::CapabilityName;
 use super::error::InvalidField;
 use super::limits::{MAX_FILES_MAX, NAME_BYTES_MAX};
 use super::resources::{Isolation, Resources};
@@ -241,6 +242,15 @@ impl Isolation {
                 &device.permissions,
                 "rwm",
             )?;
+        }
+        for (index, name) in self.capabilities.iter().flatten().enumerate() {
+            if CapabilityName::parse(name).is_none() {
+                let reason = format!(
+                    "{name:?} is no capability; must be a name of capabilities(7) such as \
+                     NET_BIND_SERVICE, or ALL"
+                );
+                return refuse(format!("isolation.capabilities[{index}]"), reason);
+            }
         }
         for (index, rule) in self.landlock.iter().flatten().enumerate() {
             absolute(&format!("isolation.landlock[{index}].path"), &rule.path)?;

@@ -40,6 +40,8 @@ fn stage_of(call: &str) -> Option<Stage> {
         "open user database" | "getpwnam_r" => Stage::User,
         "poll mountinfo" | "read mountinfo" => return None,
         "dup3" => Stage::Output,
+        "capget" => Stage::Capabilities,
+        "open seccomp profile" | "read seccomp profile" => Stage::Seccomp,
         "pipe2" | "rt_sigprocmask" | "clone3" | "clone" | "read status pipe" => Stage::Clone,
         _ => panic!("{call} is new here"),
     })
@@ -48,38 +50,74 @@ fn stage_of(call: &str) -> Option<Stage> {
 #[test]
 fn every_call_of_a_launch_may_fail() {
     alone("failures::every_call_of_a_launch_may_fail", || {
-        let stream = std::fs::File::open("/dev/zero").unwrap();
         for way in WAYS {
-            let mut spawner = way.spawner();
-            let own = format!("{}:{}", spawner.host.uid, spawner.host.gid);
-            let spec = TaskSpec { user: Some(own), ..sh("exit 0") };
-            let open = descriptors();
-            let mut failed = Vec::new();
-            for nth in 1.. {
-                let injected = faults::fail_nth(nth, Errno::ENOMEM);
-                let result = launch(&mut spawner, &spec, stream.as_raw_fd());
-                let hit = injected.hit();
-                drop(injected);
-                let Some(hit) = hit else {
-                    assert_eq!(wait(&result.unwrap()), ExitStatus::Exited(0));
-                    break;
-                };
-                match (result, stage_of(hit)) {
-                    (Ok(child), None) => assert_eq!(wait(&child), ExitStatus::Exited(0)),
-                    (Err(error), Some(stage)) => {
-                        let found = (error.stage, error.errno_name.as_str(), error.retry);
-                        assert_eq!(found, (stage, "ENOMEM", true), "{way:?} {hit}: {error}");
-                    }
-                    (result, expected) => panic!("{way:?} {hit}: {result:?}, not {expected:?}"),
-                }
-                failed.push(hit);
-                assert_no_child(hit);
-                assert_eq!(descriptors(), open, "{way:?} {hit}");
-            }
+            let failed = fail_each(way, &sh("exit 0"));
             let last = if way == Way::Shared { "clone3" } else { "read status pipe" };
             assert!(failed.contains(&"dup3") && failed.contains(&last), "{way:?}: {failed:?}");
         }
     });
+}
+
+#[test]
+fn every_call_of_a_restricted_launch_may_fail() {
+    if crate::sys::seccomp::why_unavailable().is_some() {
+        eprintln!("skipped every_call_of_a_restricted_launch_may_fail: no seccomp");
+        return;
+    }
+    alone("failures::every_call_of_a_restricted_launch_may_fail", || {
+        let profile = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&profile, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).unwrap();
+        let isolation = crate::vocabulary::Isolation {
+            capabilities: nix::unistd::geteuid().is_root().then(|| vec!["KILL".into()]),
+            no_new_privs: true,
+            seccomp: Some(profile.path().to_str().unwrap().into()),
+            ..Default::default()
+        };
+        let spec = TaskSpec { isolation: Some(Box::new(isolation)), ..sh("exit 0") };
+        for way in WAYS {
+            let failed = fail_each(way, &spec);
+            for call in ["capget", "open seccomp profile", "read status pipe"] {
+                assert!(failed.contains(&call), "{way:?}: {failed:?}");
+            }
+        }
+    });
+}
+
+/// Fails each call of a launch in turn; nothing may be left. Which calls these were.
+fn fail_each(way: Way, spec: &TaskSpec) -> Vec<&'static str> {
+    let stream = std::fs::File::open("/dev/zero").unwrap();
+    let mut spawner = way.spawner();
+    let own = format!("{}:{}", spawner.host.uid, spawner.host.gid);
+    let spec = TaskSpec { user: Some(own), ..spec.clone() };
+    let open = descriptors();
+    let mut failed = Vec::new();
+    for nth in 1.. {
+        let injected = faults::fail_nth(nth, Errno::ENOMEM);
+        let result = launch(&mut spawner, &spec, stream.as_raw_fd());
+        let hit = injected.hit();
+        drop(injected);
+        let Some(hit) = hit else {
+            assert_eq!(wait(&result.unwrap()), ExitStatus::Exited(0));
+            break;
+        };
+        match (result, stage_of(hit)) {
+            (Ok(child), None) => assert_eq!(wait(&child), ExitStatus::Exited(0)),
+            (Err(error), Some(stage)) => {
+                let found = (error.stage, error.errno_name.as_str(), error.retry);
+                assert_eq!(found, (stage, "ENOMEM", true), "{way:?} {hit}: {error}");
+            }
+            // Without the table no file is known to be one that answers at once.
+            (Err(error), None) if hit == "read mountinfo" => {
+                assert_eq!(error.stage, Stage::Seccomp, "{way:?}: {error}");
+                assert!(spec.isolation.is_some(), "{way:?}: {error}");
+            }
+            (result, expected) => panic!("{way:?} {hit}: {result:?}, not {expected:?}"),
+        }
+        failed.push(hit);
+        assert_no_child(hit);
+        assert_eq!(descriptors(), open, "{way:?} {hit}");
+    }
+    failed
 }
 
 #[test]

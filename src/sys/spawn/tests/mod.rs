@@ -4,6 +4,7 @@ mod failures;
 mod foreground;
 mod inheritance;
 mod lookup;
+mod privileges;
 
 use super::*;
 use crate::sys::reap::{self, Keep, Look};

@@ -1,0 +1,105 @@
+//! What a task gives up of what the supervisor may do, as steps of its child.
+
+use super::capabilities::{self, Own};
+use super::failure::start_error;
+use super::landlock;
+use super::mounts::Mounts;
+use super::program::Step;
+use super::seccomp;
+use crate::vocabulary::{CapabilitySet, Isolation, Stage, StartError};
+use nix::errno::Errno;
+
+/// The steps, by where they stand among those of a task without any.
+#[derive(Debug, Default)]
+pub(super) struct Privileges {
+    /// While the child is still what the supervisor is.
+    pub(super) first: Vec<Step>,
+    /// Just before the change of user, which is done by then as far as groups go.
+    pub(super) before_user: Vec<Step>,
+    /// Right after it.
+    pub(super) after_user: Vec<Step>,
+    /// The last ones of all.
+    pub(super) last: Vec<Step>,
+}
+
+impl Privileges {
+    /// A change of capabilities in a child that shares our memory would be a change of who may
+    /// look into it, and what is allowed to a child that is restricted is not known to be what the
+    /// shared way needs. no_new_privs concerns the exec alone.
+    pub(super) fn may_share(&self) -> bool {
+        let is_harmless = |step: &Step| matches!(step, Step::NoNewPrivileges);
+        self.first.is_empty()
+            && self.after_user.is_empty()
+            && self.last.is_empty()
+            && self.before_user.iter().all(is_harmless)
+    }
+}
+
+/// The first field that is asked for and cannot be had in this version.
+pub(crate) fn unsupported_field(isolation: &Isolation) -> Option<&'static str> {
+    let Isolation { root, mounts, devices, pid, ipc, uts, hostname, net, .. } = isolation;
+    let asked = [
+        (root.is_some(), "isolation.root"),
+        (!mounts.is_empty(), "isolation.mounts"),
+        (devices.is_some(), "isolation.devices"),
+        (*pid, "isolation.pid"),
+        (*ipc, "isolation.ipc"),
+        (*uts, "isolation.uts"),
+        (hostname.is_some(), "isolation.hostname"),
+        (net.as_deref().is_some_and(|net| net != "host"), "isolation.net"),
+    ];
+    asked.into_iter().find_map(|(asked, field)| asked.then_some(field))
+}
+
+/// Lays out what `isolation` asks for. `uid` is whom the task runs as, `changes` that this is not
+/// whom we run as.
+pub(super) fn lay_out(
+    isolation: &Isolation,
+    uid: u32,
+    changes: bool,
+    mounts: &mut Mounts,
+) -> Result<Privileges, StartError> {
+    if let Some(field) = unsupported_field(isolation) {
+        // Nothing that is asked for is left out silently.
+        return Err(start_error(Stage::Namespace, Errno::ENOSYS, format!("give the task {field}")));
+    }
+    let mut found = Privileges::default();
+    let mut restrictions = Vec::new();
+    if let Some(rules) = &isolation.landlock {
+        found.first.push(Step::LandlockRules(landlock::rules(rules)?));
+        restrictions.push(Step::LandlockRestrict);
+    }
+    let profile = isolation.seccomp.as_deref().filter(|profile| *profile != "none");
+    let own = match isolation.capabilities.is_some() || profile.is_some() {
+        true => Some(Own::find()?),
+        false => None,
+    };
+    let mut kept = own.filter(|_| uid == 0).map(|own| own.permitted).unwrap_or_default();
+    if let (Some(names), Some(own)) = (&isolation.capabilities, &own) {
+        kept = capabilities::wanted(names, own)?;
+        found.set_capabilities(kept, own, changes);
+    }
+    if let Some(profile) = profile {
+        let filters = seccomp::filters(profile, kept, mounts)?;
+        restrictions.extend(filters.into_iter().map(Step::Seccomp));
+    }
+    if isolation.no_new_privs {
+        found.before_user.push(Step::NoNewPrivileges);
+        found.last = restrictions;
+    } else {
+        // They need CAP_SYS_ADMIN, which goes with the change of user.
+        found.before_user.extend(restrictions);
+    }
+    Ok(found)
+}
+
+impl Privileges {
+    fn set_capabilities(&mut self, set: CapabilitySet, own: &Own, user_changes: bool) {
+        let surplus = own.bounding.without(set);
+        self.first.extend((!surplus.is_empty()).then_some(Step::DropFromBoundingSet(surplus)));
+        if user_changes && !set.is_empty() {
+            self.first.push(Step::KeepCapabilities);
+        }
+        self.after_user.push(Step::Capabilities(set));
+    }
+}
