@@ -6,6 +6,7 @@ use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
 use crate::sys::failure::start_error;
+use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{Containment, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall};
@@ -67,6 +68,11 @@ impl Supervisor {
         spec: &Arc<TaskSpec>,
     ) -> Result<(), StartError> {
         let plan = self.spawner.plan(spec)?;
+        // Others may have been started since this one was asked for.
+        if !self.relay.has_opened(task) && !self.affords_streams(spec) {
+            let what = "open the sinks: the descriptors that are left are kept free";
+            return Err(start_error(Stage::Output, Errno::EMFILE, what));
+        }
         self.relay.open(task, name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let spawned = self.make_group(name, run).and_then(|group| {
@@ -235,9 +241,13 @@ impl Supervisor {
     /// Whether the sinks of a task can be afforded.
     pub(super) fn affords_streams(&self, spec: &TaskSpec) -> bool {
         let needed = Relay::descriptors_needed(spec);
-        needed == 0
-            || self.relay.descriptors() + needed
-                <= self.descriptor_limit.saturating_sub(self.reserve())
+        if needed == 0 {
+            return true;
+        }
+        // Descriptors are given out lowest first: below the first free one all are taken.
+        let Some(taken) = own_process::first_free_descriptor(self.as_fd()) else { return false };
+        let most = self.descriptor_limit.saturating_sub(self.reserve());
+        taken.max(self.relay.descriptors()) + needed <= most
     }
 }
 

@@ -4,6 +4,7 @@ use super::faults;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Orphans of our children become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4).
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
@@ -14,6 +15,14 @@ pub(crate) fn become_subreaper() -> Result<(), Errno> {
 /// How many descriptors this process may have.
 pub(crate) fn descriptor_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
+/// The lowest number that no descriptor has; `None` where no descriptor can be had. `any` is an
+/// open one.
+pub(crate) fn first_free_descriptor(any: BorrowedFd<'_>) -> Option<u64> {
+    faults::check("fcntl(F_DUPFD)").ok()?;
+    let duplicate = any.try_clone_to_owned().ok()?;
+    u64::try_from(duplicate.as_raw_fd()).ok()
 }
 
 /// How many descriptors this process has.

@@ -1,6 +1,7 @@
 //! Clients that do what they should not: nobody else notices.
 
 use super::fixture::{Daemon, Raw, answer, has, launch, shell, wait_until};
+use ostler::control::CallError;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -175,6 +176,29 @@ fn without_descriptors_clients_are_told_and_nothing_spins() {
         let _ = raw.stream.write_all(b"{\"method\":\"org.ostler.Version\"}\0");
         raw.next().is_some_and(|reply| reply.get("error").is_none())
     });
+}
+
+#[test]
+fn tasks_with_sinks_leave_descriptors_for_clients() {
+    let daemon = Daemon::limited(160);
+    let mut client = daemon.client();
+    for number in 0..120 {
+        launch(&mut client, shell(&format!("plain-{number}"), "exec sleep 300"));
+    }
+    let fifo = |number: i32| {
+        let mut task = shell(&format!("fifo-{number}"), "exec sleep 300");
+        task["stdout"] = json!({"kind": "fifo", "path": daemon.path(&format!("out-{number}"))});
+        json!({"task": task})
+    };
+    let refused = (0..120).find_map(|number| client.call("org.ostler.Launch", fifo(number)).err());
+    let Some(CallError::Remote { error, parameters }) = refused else { panic!("{refused:?}") };
+    assert_eq!(error, "org.ostler.Limit", "{parameters}");
+    assert_eq!(parameters["limit"], "descriptors");
+    let mut others: Vec<_> = (0..20).map(|_| daemon.client()).collect();
+    for other in &mut others {
+        answer(other, "Version", json!({}));
+    }
+    launch(&mut client, shell("one-more", "exec sleep 300"));
 }
 
 #[test]

@@ -179,6 +179,11 @@ impl Relay {
         needed(spec.stdout()) + stderr
     }
 
+    /// Whether sinks of this task are open.
+    pub(crate) fn has_opened(&self, task: TaskId) -> bool {
+        self.output(task).is_some()
+    }
+
     fn output(&self, task: TaskId) -> Option<&TaskOutput> {
         self.tasks.get(task.index())?.as_deref().filter(|output| output.id == task)
     }
