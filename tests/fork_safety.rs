@@ -82,6 +82,7 @@ fn restricted() -> TaskSpec {
 }
 
 /// Runs it, and one that fails at a rule; without landlock in this kernel both fail.
+#[expect(clippy::unwrap_used, reason = "a test")]
 fn run_restricted(launcher: &mut Launcher) {
     let mut spec = restricted();
     match launcher.run(&spec) {
