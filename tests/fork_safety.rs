@@ -8,7 +8,7 @@ use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use ostler::testing::Launcher;
-use ostler::{ExitStatus, Stage, TaskSpec};
+use ostler::{ExitStatus, Isolation, PathRule, Stage, TaskSpec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -68,6 +68,42 @@ fn everything() -> TaskSpec {
     spec
 }
 
+/// A task with every step that takes rights away.
+fn restricted() -> TaskSpec {
+    let rule = |path: &str| PathRule { path: path.into(), access: "rx".into() };
+    let isolation = Isolation {
+        capabilities: nix::unistd::geteuid().is_root().then(|| vec!["KILL".into()]),
+        no_new_privs: true,
+        seccomp: cfg!(feature = "seccomp").then(|| "default".into()),
+        landlock: Some(vec![rule("/"), rule("/etc/passwd")]),
+        ..Isolation::default()
+    };
+    TaskSpec { isolation: Some(Box::new(isolation)), ..everything() }
+}
+
+/// Runs it, and one that fails at a rule; without landlock in this kernel both fail.
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn run_restricted(launcher: &mut Launcher) {
+    let mut spec = restricted();
+    match launcher.run(&spec) {
+        Ok(status) => assert_eq!(status, Some(ExitStatus::Exited(7))),
+        Err(error) => {
+            assert_eq!(error.stage, Stage::Landlock, "{error}");
+            assert!([libc::ENOSYS, libc::EOPNOTSUPP].contains(&error.errno), "{error}");
+        }
+    }
+    if let Some(isolation) = &mut spec.isolation {
+        let missing = PathRule { path: "/no/such".into(), access: "r".into() };
+        isolation.landlock = Some(vec![missing]);
+    }
+    let error = launcher.run(&spec).unwrap_err();
+    assert_eq!(error.stage, Stage::Landlock, "{error}");
+    if let Some(isolation) = &mut spec.isolation {
+        isolation.landlock = None;
+    }
+    assert_eq!(launcher.run(&spec).unwrap(), Some(ExitStatus::Exited(7)));
+}
+
 /// One test, since the trap is set for the whole process: no other thread may be making children.
 #[test]
 fn a_child_never_allocates() {
@@ -76,6 +112,7 @@ fn a_child_never_allocates() {
         let mut launcher = Launcher::new(copied).unwrap();
         let status = launcher.run(&everything()).unwrap();
         assert_eq!(status, Some(ExitStatus::Exited(7)), "copied: {copied}");
+        run_restricted(&mut launcher);
         // Every kind of end of the child's own.
         for (spec, stage) in [
             (TaskSpec::new("/no/such/command"), Stage::Lookup),

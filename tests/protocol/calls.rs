@@ -157,12 +157,16 @@ fn what_is_not_there_yet_says_so() {
         ("org.ostler.Unsupported", json!({"feature": feature, "reason": reason}))
     };
     let resources = json!({"name": "a", "resources": {"pids_max": -1}});
+    let isolated = |isolation: Value| json!({"task": {"command": "b", "isolation": isolation}});
     let calls = [
         ("Exec", json!({"name": "a", "command": "b"}), unsupported("Exec")),
         ("Stats", json!({}), unsupported("Stats")),
         ("UpdateResources", resources, unsupported("UpdateResources")),
         ("Reload", json!({}), unsupported("Reload")),
         ("Upgrade", json!({}), unsupported("Upgrade")),
+        ("Launch", isolated(json!({"root": "/srv"})), unsupported("isolation.root")),
+        ("Launch", isolated(json!({"pid": true})), unsupported("isolation.pid")),
+        ("Launch", isolated(json!({"net": "none"})), unsupported("isolation.net")),
     ];
     expect_errors(&mut daemon.client(), calls);
 }

@@ -173,7 +173,7 @@ pub(crate) struct IsolationFlags {
     /// Network: host, none (a new one with loopback), or the path of a network namespace
     #[arg(long, value_name = "host|none|PATH")]
     pub(crate) net: Option<String>,
-    /// Capability to have, and no other that is not named; `none`: not one, ALL: every one
+    /// Capability to have, and no other that is not named; `none`: not one, ALL: all of ours
     #[arg(long = "cap", value_name = "CAP", value_delimiter = ',')]
     pub(crate) capabilities: Vec<String>,
     /// Never gain privileges by exec

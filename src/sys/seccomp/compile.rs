@@ -22,6 +22,9 @@ const ARCHITECTURE: TargetArch = TargetArch::aarch64;
 /// Numbers from here on are those of another calling convention (x32): no rule names them.
 const FOREIGN: u32 = 0x4000_0000;
 
+/// BPF_MAXINSNS.
+const INSTRUCTIONS_MAX: usize = 4096;
+
 /// Which system calls may be made.
 #[derive(Debug)]
 pub(super) struct Profile {
@@ -75,6 +78,9 @@ pub(super) fn compile(profile: &Profile) -> Result<Vec<Filter>, String> {
         let forbids_loading = calls.contains_key(&libc::SYS_seccomp);
         let program = assemble(calls, SeccompAction::Allow, action.clone())?;
         filters.push((forbids_loading, instructions(program)));
+    }
+    if filters.iter().any(|(_, instructions)| instructions.len() > INSTRUCTIONS_MAX) {
+        return Err(format!("it makes a filter of more than {INSTRUCTIONS_MAX} instructions"));
     }
     // After one that forbids it, no other could be loaded.
     filters.sort_by_key(|(forbids_loading, _)| *forbids_loading);

@@ -10,37 +10,38 @@ use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompConditio
 /// Names of system calls with spaces between; those that this processor does not have are nothing.
 const ALLOWED: &[&str] = &[
     // Files.
-    "access chmod chown close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 \
-     fadvise64 fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync \
-     fgetxattr file_getattr file_setattr flistxattr flock fremovexattr fsetxattr fstat fstatfs \
-     fsync ftruncate futimesat getcwd getdents getdents64 getxattr getxattrat ioctl lchown \
-     lgetxattr link linkat listxattr listxattrat llistxattr lremovexattr lseek lsetxattr lstat \
-     mkdir mkdirat mknod mknodat name_to_handle_at newfstatat open openat openat2 pread64 preadv \
-     preadv2 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv removexattr \
-     removexattrat rename renameat renameat2 rmdir sendfile setxattr setxattrat splice stat statfs \
-     statx symlink symlinkat sync sync_file_range syncfs tee truncate umask unlink unlinkat utime \
-     utimensat utimes vmsplice write writev chdir cachestat listmount statmount",
+    "access chmod chown close close_range copy_file_range creat dup dup2 dup3 faccessat \
+     faccessat2 fadvise64 fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl \
+     fdatasync fgetxattr file_getattr file_setattr flistxattr flock fremovexattr fsetxattr fstat \
+     fstatfs fsync ftruncate futimesat getcwd getdents getdents64 getxattr getxattrat ioctl \
+     lchown lgetxattr link linkat listxattr listxattrat llistxattr lremovexattr lseek lsetxattr \
+     lstat mkdir mkdirat mknod mknodat name_to_handle_at newfstatat open openat openat2 pread64 \
+     preadv preadv2 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv \
+     removexattr removexattrat rename renameat renameat2 rmdir sendfile setxattr setxattrat \
+     splice stat statfs statx symlink symlinkat sync sync_file_range syncfs tee truncate umask \
+     unlink unlinkat utime utimensat utimes vmsplice write writev chdir cachestat listmount \
+     statmount",
     // Waiting and telling.
     "epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait \
      epoll_wait_old eventfd eventfd2 fanotify_mark inotify_add_watch inotify_init inotify_init1 \
      inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit \
-     mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink pause pipe pipe2 poll ppoll pselect6 \
-     select signalfd signalfd4 timerfd_create timerfd_gettime timerfd_settime",
+     mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink pause pipe pipe2 poll \
+     ppoll pselect6 select signalfd signalfd4 timerfd_create timerfd_gettime timerfd_settime",
     // Memory.
     "brk get_mempolicy madvise membarrier memfd_create memfd_secret mincore mlock mlock2 mlockall \
-     mmap mprotect mremap mseal msync munlock munlockall munmap pkey_alloc pkey_free pkey_mprotect \
-     remap_file_pages map_shadow_stack process_mrelease",
+     mmap mprotect mremap mseal msync munlock munlockall munmap pkey_alloc pkey_free \
+     pkey_mprotect remap_file_pages map_shadow_stack process_mrelease",
     // Processes, threads and signals.
     "arch_prctl execve execveat exit exit_group fork futex futex_requeue futex_wait futex_waitv \
      futex_wake get_robust_list get_thread_area getpgid getpgrp getpid getppid getpriority \
-     getrlimit getrusage getsid gettid ioprio_get ioprio_set kill modify_ldt pidfd_open pidfd_send_signal \
-     prctl prlimit64 ptrace process_vm_readv process_vm_writev restart_syscall rseq rt_sigaction \
-     rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait \
-     rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity \
-     sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity \
-     sched_setattr sched_setparam sched_setscheduler sched_yield set_robust_list set_thread_area \
-     set_tid_address setpgid setpriority setrlimit setsid sigaltstack tgkill time times tkill \
-     uname uretprobe vfork wait4 waitid getcpu",
+     getrlimit getrusage getsid gettid ioprio_get ioprio_set kill modify_ldt pidfd_open \
+     pidfd_send_signal prctl prlimit64 ptrace process_vm_readv process_vm_writev restart_syscall \
+     rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend \
+     rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min \
+     sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval \
+     sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield \
+     set_robust_list set_thread_area set_tid_address setpgid setpriority setrlimit setsid \
+     sigaltstack tgkill time times tkill uname uretprobe vfork wait4 waitid getcpu",
     // Who the task is, and what it gives up.
     "capget capset getegid geteuid getgid getgroups getresgid getresuid getuid landlock_add_rule \
      landlock_create_ruleset landlock_restrict_self lsm_get_self_attr lsm_list_modules \

@@ -1,10 +1,11 @@
-//! Profiles of the OCI runtime specification (config-linux.md, seccomp), and what Docker's profiles
-//! have in addition: `archMap`, `includes` and `excludes`.
+//! Profiles of the OCI runtime specification (config-linux.md, seccomp), and what those of Docker
+//! and Podman have in addition: `archMap`, `includes`, `excludes`, and errors by name.
 
 use super::compile::{Profile, Rule};
 use super::syscalls;
 use crate::sys::own_process;
 use crate::vocabulary::{CapabilityName, CapabilitySet};
+use nix::errno::Errno;
 use nix::libc;
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 use serde_json::{Map, Value};
@@ -27,7 +28,7 @@ pub(super) fn parse(text: &[u8], kept: CapabilitySet) -> Read<Profile> {
     let mut root = Object { map, path: String::new() };
     root.take("comment");
     architectures(&mut root)?;
-    let default_errno = root.number("defaultErrnoRet", ERRNO_MAX)?;
+    let default_errno = errno(&mut root, "defaultErrnoRet", "defaultErrno")?;
     let default = action(&mut root, "defaultAction", default_errno)?;
     let flags = flags(&mut root)?;
     let mut rules = Vec::new();
@@ -153,6 +154,20 @@ fn flags(root: &mut Object) -> Read<u32> {
     Ok(flags)
 }
 
+/// As a number, and by name as Podman's profiles have it too.
+fn errno(object: &mut Object, number: &str, name: &str) -> Read<Option<u64>> {
+    let by_number = object.number(number, ERRNO_MAX)?;
+    let Some(text) = object.text(name)? else { return Ok(by_number) };
+    let is_named = |errno: &i32| format!("{:?}", Errno::from_raw(*errno)) == text;
+    match (1..256).find(is_named).map(|errno| errno as u64) {
+        None => object.wrong(name, &format!("there is no error {text:?}")),
+        named if by_number.is_some() && by_number != named => {
+            object.wrong(name, &format!("is not the error of {number}"))
+        }
+        named => Ok(named),
+    }
+}
+
 fn action(object: &mut Object, key: &str, errno: Option<u64>) -> Read<SeccompAction> {
     let Some(name) = object.text(key)? else { return object.wrong(key, "is missing") };
     let number = errno.unwrap_or(libc::EPERM as u64) as u32;
@@ -179,7 +194,7 @@ fn rule(object: &mut Object, kept: CapabilitySet) -> Read<Option<Rule>> {
     if names.is_empty() {
         return object.wrong("names", "is missing");
     }
-    let errno = object.number("errnoRet", ERRNO_MAX)?;
+    let errno = errno(object, "errnoRet", "errno")?;
     let action = action(object, "action", errno)?;
     let conditions = conditions(object)?;
     let included = applies(object, "includes", kept)?;

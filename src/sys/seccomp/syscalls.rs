@@ -9,6 +9,7 @@ macro_rules! table {
     };
 }
 
+/// In the order of the names.
 type Table = &'static [(&'static str, libc::c_long)];
 
 #[rustfmt::skip]
@@ -81,12 +82,12 @@ const LACKING: Table = &[("SYS_io_pgetevents", 333), ("SYS_uretprobe", 335)];
 /// What not every libc has.
 #[cfg(target_arch = "aarch64")]
 const LACKING: Table = &[
-    ("SYS_renameat", 38),
-    ("SYS_sync_file_range", 84),
     ("SYS_getrlimit", 163),
-    ("SYS_setrlimit", 164),
     ("SYS_io_pgetevents", 292),
     ("SYS_kexec_file_load", 294),
+    ("SYS_renameat", 38),
+    ("SYS_setrlimit", 164),
+    ("SYS_sync_file_range", 84),
 ];
 
 /// From here on the numbers are the same on every processor.
@@ -149,13 +150,27 @@ pub(super) fn number(name: &str) -> Option<i64> {
     if let Some(place) = OF_ALL.iter().position(|known| *known == name) {
         return Some(FIRST_OF_ALL + place as i64);
     }
-    let is_it = |(known, _): &&(&str, libc::c_long)| known.strip_prefix("SYS_") == Some(name);
-    EVERYWHERE.iter().chain(HERE).chain(LACKING).find(is_it).map(|(_, number)| *number)
+    [EVERYWHERE, HERE, LACKING].into_iter().find_map(|table| {
+        let place = table.binary_search_by(|(known, _)| bare(known).cmp(name)).ok()?;
+        table.get(place).map(|(_, number)| *number)
+    })
+}
+
+/// Without `SYS_`.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("SYS_").unwrap_or(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tables_are_in_order() {
+        for table in [EVERYWHERE, HERE, LACKING] {
+            assert!(table.is_sorted_by(|(a, _), (b, _)| bare(a) < bare(b)), "{table:?}");
+        }
+    }
 
     #[test]
     fn names_have_their_numbers() {

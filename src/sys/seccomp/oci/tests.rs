@@ -23,6 +23,7 @@ fn a_profile_as_engines_ship_it() {
     let value = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 1,
+        "defaultErrno": "EPERM",
         "archMap": [
             {"architecture": "SCMP_ARCH_X86_64",
              "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]},
@@ -34,7 +35,7 @@ fn a_profile_as_engines_ship_it() {
             {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [
                 {"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
              "excludes": {"caps": ["CAP_SYS_ADMIN"], "arches": ["s390", "s390x"]}},
-            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errno": "ENOSYS",
              "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
             {"names": ["mount"], "action": "SCMP_ACT_ALLOW",
              "includes": {"caps": ["CAP_SYS_ADMIN"]}},
@@ -59,6 +60,8 @@ fn a_profile_as_engines_ship_it() {
     assert_eq!(profile.default, SeccompAction::Errno(1));
     // One of two values of the same argument.
     assert_eq!(profile.rules.last().map(|rule| rule.conditions.len()), Some(2));
+    let clone3 = profile.rules.iter().find(|rule| rule.calls == [call("clone3")]).unwrap();
+    assert_eq!(clone3.action, SeccompAction::Errno(38));
     // The base, and ENOSYS for clone3.
     assert_eq!(compile(&profile).unwrap().len(), 2);
 }
@@ -113,6 +116,15 @@ fn what_is_wrong_is_named() {
             "syscalls[0].errnoRet: must be a number of 0 to 4095",
         ),
         (
+            rule(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errno": "ENO"})),
+            "syscalls[0].errno: there is no error \"ENO\"",
+        ),
+        (
+            json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrno": "EPERM",
+                   "defaultErrnoRet": 2}),
+            "defaultErrno: is not the error of defaultErrnoRet",
+        ),
+        (
             rule(json!({"names": ["read"], "action": "SCMP_ACT_LOG",
                         "includes": {"caps": ["X"]}})),
             "syscalls[0].includes.caps[0]: is no capability",
@@ -129,4 +141,13 @@ fn what_is_wrong_is_named() {
         assert!(error.starts_with(begin), "{value}: {error}");
     }
     assert!(parse(b"{\"defaultAction\": ", none()).unwrap_err().contains("line 1"));
+}
+
+#[test]
+fn a_profile_that_is_too_long_is_refused() {
+    let values: Vec<Value> =
+        (0..2000).map(|value| json!({"index": 1, "value": value, "op": "SCMP_CMP_EQ"})).collect();
+    let value = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": values}]});
+    assert!(compile(&read(&value, none())).is_err());
 }
