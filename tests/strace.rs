@@ -88,8 +88,8 @@ impl Traced {
         strace.wait().unwrap();
         let trace = fs::read_to_string(&path).unwrap();
         let own = trace.lines().filter_map(|line| line.strip_prefix(&format!("{pid} ")));
-        // The call that it sleeps in is seen when strace comes and goes. A debug build looks at each
-        // descriptor (F_GETFD) that it closes.
+        // The call that it sleeps in is seen when strace comes and goes. A debug build looks at
+        // each descriptor (F_GETFD) that it closes.
         own.map(str::trim_start)
             .filter(|line| !line.contains("detached") && !line.contains("resumed"))
             .filter(|line| !line.contains("F_GETFD"))

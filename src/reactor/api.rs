@@ -55,7 +55,8 @@ impl Supervisor {
     /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
     /// # let mut supervisor = Supervisor::new(Options::default())?;
     /// # let mut events: Vec<ostler::Event> = Vec::new();
-    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// let args = vec!["60".into()];
+    /// let task = supervisor.launch(TaskSpec { args, ..TaskSpec::new("sleep") })?;
     /// supervisor.stop(task, Some(ostler::Signal::TERM), None)?;
     /// while !events.iter().any(|event| event.kind == EventKind::Finished) {
     ///     supervisor.turn(None, &mut events)?;
@@ -84,7 +85,8 @@ impl Supervisor {
     /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
     /// # let mut supervisor = Supervisor::new(Options::default())?;
     /// # let mut events: Vec<ostler::Event> = Vec::new();
-    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// let args = vec!["60".into()];
+    /// let task = supervisor.launch(TaskSpec { args, ..TaskSpec::new("sleep") })?;
     /// supervisor.restart(task)?;
     /// while events.iter().filter(|event| event.kind == EventKind::Started).count() < 2 {
     ///     supervisor.turn(None, &mut events)?;
@@ -110,7 +112,8 @@ impl Supervisor {
     /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
     /// # let mut supervisor = Supervisor::new(Options::default())?;
     /// # let mut events: Vec<ostler::Event> = Vec::new();
-    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// let args = vec!["60".into()];
+    /// let task = supervisor.launch(TaskSpec { args, ..TaskSpec::new("sleep") })?;
     /// supervisor.signal(task, ostler::Signal::KILL, false)?;
     /// while !events.iter().any(|event| event.kind == EventKind::Finished) {
     ///     supervisor.turn(None, &mut events)?;
@@ -132,7 +135,8 @@ impl Supervisor {
     /// # use ostler::{EventKind, Options, Supervisor, TaskSpec};
     /// # let mut supervisor = Supervisor::new(Options::default())?;
     /// # let mut events: Vec<ostler::Event> = Vec::new();
-    /// let task = supervisor.launch(TaskSpec { args: vec!["60".into()], ..TaskSpec::new("sleep") })?;
+    /// let args = vec!["60".into()];
+    /// let task = supervisor.launch(TaskSpec { args, ..TaskSpec::new("sleep") })?;
     /// assert!(supervisor.remove(task, false).is_err());
     /// supervisor.remove(task, true)?;
     /// while supervisor.status(task).is_some() {
@@ -249,7 +253,8 @@ impl Supervisor {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use ostler::{Options, Supervisor, TaskSpec};
     /// # let mut supervisor = Supervisor::new(Options::default())?;
-    /// let task = supervisor.launch(TaskSpec { name: Some("web".into()), ..TaskSpec::new("true") })?;
+    /// let name = Some("web".into());
+    /// let task = supervisor.launch(TaskSpec { name, ..TaskSpec::new("true") })?;
     /// assert_eq!(supervisor.find("web"), Some(task));
     /// assert_eq!(supervisor.tasks().collect::<Vec<_>>(), [task]);
     /// let status = supervisor.status(task).ok_or("gone")?;

@@ -20,11 +20,13 @@ mod armed {
     use std::cell::{Cell, RefCell};
     use std::collections::BTreeMap;
 
+    type Calls = BTreeMap<&'static str, u64>;
+
     thread_local! {
         static SEEN: Cell<u64> = const { Cell::new(0) };
         static FAIL: Cell<Option<(u64, Errno)>> = const { Cell::new(None) };
         static HIT: Cell<Option<&'static str>> = const { Cell::new(None) };
-        static CALLS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+        static CALLS: RefCell<Calls> = const { RefCell::new(BTreeMap::new()) };
     }
 
     /// The call that was failed, if any; dropping it ends the injection.
