@@ -5,8 +5,8 @@
 //! input, at once or later.
 
 use crate::vocabulary::{
-    Containment, Event, ExitStatus, Pid, Reply, RequestError, Signal, StartError, StreamKind,
-    TaskId, Ticket,
+    Containment, Event, ExitStatus, Pid, Reply, RequestError, Resources, Signal, StartError,
+    StreamKind, TaskId, Ticket,
 };
 
 /// What happened outside, about one task. An input for a task that is gone is ignored.
@@ -42,6 +42,8 @@ pub enum Input {
         /// `NotRunning` or `NotPermitted`.
         result: Result<(), RequestError>,
     },
+    /// The limits are in force, or as they were before. Answers [`Action::Update`].
+    Updated(Updated),
     /// The exit may be told: all output of the run has reached its sinks, or a sink has not
     /// moved for [`crate::limits::DRAIN_PATIENCE`]. Answers [`Action::FinishOutput`].
     OutputSettled {
@@ -64,6 +66,17 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+}
+
+/// What came of a change of limits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Updated {
+    /// Of the action.
+    pub ticket: Ticket,
+    /// Of the action.
+    pub change: Box<Resources>,
+    /// `Unsupported` or `NotPermitted`.
+    pub result: Result<(), RequestError>,
 }
 
 /// What the reactor has to do for one task.
@@ -97,6 +110,14 @@ pub enum Action {
     LeaveRest,
     /// Name the processes that are left. The answer: `Processes`.
     ListProcesses,
+    /// Change the limits of the run, if there is one; all or none. Where there is none: say
+    /// whether the next one can have them. The answer: `Updated`, at once.
+    Update {
+        /// What is absent stays.
+        change: Box<Resources>,
+        /// Who asked, to be handed back.
+        ticket: Ticket,
+    },
     /// Bring what is left in the pipes of this run to its sinks. The answer: `OutputSettled`.
     FinishOutput,
     /// The task has exited for good: its sinks get end of file after the last byte.

@@ -65,9 +65,9 @@ impl Engine {
             (Starting { abort: Some(_), .. } | Killing { .. }, Input::Processes(pids)) => {
                 self.listed(now, id, pids);
             }
-
-            // News of output and signals mean the same in every state.
+            // News of output, signals and limits mean the same in every state.
             (_, Input::Signaled { ticket, result }) => self.signaled(ticket, result),
+            (_, Input::Updated(updated)) => self.updated(now, id, updated),
             (_, Input::OutputDelivered) => self.set_output_pending(id, false),
             (_, Input::OutputLost { stream, bytes }) => self.output_lost(now, id, stream, bytes),
             (_, Input::OutputStalled { stream, reason }) => {

@@ -20,9 +20,10 @@ mod start;
 mod stop;
 mod table;
 mod task;
+mod update;
 mod waiting;
 
-pub use io::{Action, Input, Output};
+pub use io::{Action, Input, Output, Updated};
 
 use crate::vocabulary::{
     Answer, Deadlines, Event, EventKind, Identity, Mono, Now, Pid, Reply, Request, RequestError,
@@ -137,6 +138,7 @@ impl Engine {
                 self.restart_request(now, ticket, name, signal, grace)
             }
             Request::Signal { name, signal, all } => self.signal(ticket, name, signal, all),
+            Request::Update { name, resources } => self.update(ticket, name, resources),
             Request::Remove { name, force } => self.remove(now, ticket, name, force),
             Request::Shutdown { stop_tasks, grace } => self.shutdown(ticket, stop_tasks, grace),
         };

@@ -107,6 +107,7 @@ impl Engine {
             let reply: Reply = match ask {
                 Ask::Wait | Ask::Stop => Ok(last.clone()),
                 Ask::Remove => Ok(Answer::Done),
+                Ask::Update => Err(RequestError::NoSuchTask { name: name.clone() }),
                 Ask::Launch | Ask::Restart | Ask::Signal => {
                     let name = name.clone();
                     Err(RequestError::NotRunning { name, state: StateName::Exited })

@@ -16,13 +16,15 @@ pub(super) enum Ask {
     Restart,
     /// The signal to be sent.
     Signal,
+    /// The limits to be changed.
+    Update,
     /// The task to be forgotten.
     Remove,
 }
 
 /// All that an asker waits for, in the order in which they are answered.
-pub(super) const ASKS: [Ask; 6] =
-    [Ask::Launch, Ask::Wait, Ask::Stop, Ask::Restart, Ask::Signal, Ask::Remove];
+pub(super) const ASKS: [Ask; 7] =
+    [Ask::Launch, Ask::Wait, Ask::Stop, Ask::Restart, Ask::Signal, Ask::Update, Ask::Remove];
 
 /// One who waits.
 #[derive(Copy, Clone, Debug)]

@@ -4,8 +4,8 @@ use super::{Supervisor, isolation};
 use crate::sys::clock;
 use crate::vocabulary::limits::{FDS_RESERVED, LAUNCH_TIMEOUT_DEFAULT};
 use crate::vocabulary::{
-    EventKind, Identity, IfExists, Reply, Request, RequestError, Signal, Sink, Status, TaskId,
-    TaskSpec, Ticket,
+    EventKind, Identity, IfExists, Reply, Request, RequestError, Resources, Signal, Sink, Status,
+    TaskId, TaskSpec, Ticket,
 };
 use std::time::Duration;
 
@@ -125,6 +125,15 @@ impl Supervisor {
         self.ask(task, |name| Request::Signal { name, signal, all })
     }
 
+    /// Changes limits of a task, all or none; what is absent stays. Holds over restarts.
+    ///
+    /// # Errors
+    /// When there is no such task, when the system cannot enforce one of the limits, or when the
+    /// kernel does not take it: then all are as before.
+    pub fn update(&mut self, task: TaskId, resources: Resources) -> Result<(), RequestError> {
+        self.ask(task, |name| Request::Update { name, resources: Box::new(resources) })
+    }
+
     /// Forgets an exited task; `force` kills it first.
     ///
     /// # Errors
@@ -198,7 +207,7 @@ impl Supervisor {
     }
 
     /// What this supervisor cannot give, whatever the engine would say.
-    fn refusal(&self, request: &Request) -> Option<RequestError> {
+    fn refusal(&mut self, request: &Request) -> Option<RequestError> {
         let Request::Launch { spec, .. } = request else { return None };
         if let Err(invalid) = spec.validate() {
             return Some(RequestError::InvalidTask(invalid));
@@ -207,9 +216,6 @@ impl Supervisor {
             let reason = "not available in this version".to_owned();
             Some(RequestError::Unsupported { feature: feature.to_owned(), reason })
         };
-        if spec.resources.as_ref().is_some_and(|resources| !resources.is_empty()) {
-            return unsupported("resources");
-        }
         if let Some(error) = spec.isolation.as_deref().and_then(isolation::refusal) {
             return Some(error);
         }
@@ -224,6 +230,11 @@ impl Supervisor {
                     reason: "standard output carries the protocol".to_owned(),
                 });
             }
+        }
+        if let Some(resources) = &spec.resources
+            && let Some(error) = self.refuse_limits(resources)
+        {
+            return Some(error);
         }
         (!self.affords_streams(spec)).then(|| RequestError::Limit {
             limit: "descriptors",

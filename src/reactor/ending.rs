@@ -5,7 +5,7 @@
 //! the unreaped main process keeps from being used again.
 
 use super::Supervisor;
-use super::groups::Finish;
+use super::groups::{Finish, leaf};
 use super::run::{Main, Rest};
 use crate::engine::Input;
 use crate::sys::reap::{Keep, Look};
@@ -84,8 +84,11 @@ impl Supervisor {
         match self.runs.get(task).zip(self.engine.identity(task)) {
             Some((run, identity)) if run.containment == Containment::CgroupV2 => {
                 let (number, name) = (run.number, identity.name.clone());
-                let finish = self.groups.finish(&name, number, None, false);
-                self.watch_group(finish);
+                let until_now = self.groups.oom_killed(&leaf(&name, number));
+                if let Finish::Watch(key) = self.groups.finish(&name, number, None, false) {
+                    self.register_group(key);
+                }
+                return self.run_over(task, until_now);
             }
             Some(_) => self.leave_session(),
             None => {}
@@ -122,9 +125,9 @@ impl Supervisor {
             let Some((run, identity)) = self.runs.get(task).zip(self.engine.identity(task)) else {
                 return;
             };
-            let finish = self.groups.finish(&identity.name.clone(), run.number, Some(task), kill);
-            if self.watch_group(finish) {
-                self.emptied(task);
+            match self.groups.finish(&identity.name.clone(), run.number, Some(task), kill) {
+                Finish::Gone(oom_killed) => self.run_over(task, oom_killed),
+                Finish::Watch(key) => self.register_group(key),
             }
             return;
         }
@@ -148,11 +151,21 @@ impl Supervisor {
         }
     }
 
-    /// Nothing of the run is left.
+    /// Nothing is left of a run that no v2 group held.
     pub(super) fn emptied(&mut self, task: TaskId) {
         self.reap_main(task);
+        let oom_killed = match (self.runs.get(task), self.engine.identity(task)) {
+            (Some(run), Some(identity)) => self.groups.release(&identity.name, run.number),
+            _ => None,
+        };
+        self.run_over(task, oom_killed);
+    }
+
+    /// Nothing is left of a run, its groups included.
+    pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
+        self.reap_main(task);
         self.runs.remove(task);
-        self.inputs.push_back((task, Input::Empty { oom_killed: None }));
+        self.inputs.push_back((task, Input::Empty { oom_killed }));
     }
 
     /// Names the processes of a run.
@@ -222,17 +235,6 @@ impl Supervisor {
                 field: "signal".to_owned(),
                 reason: format!("send {signal} to task {:?}: {}", name(), errno.desc()),
             }),
-        }
-    }
-
-    /// Goes on with a group that is to be watched until it is empty. True: it is gone already.
-    fn watch_group(&mut self, finish: Finish) -> bool {
-        match finish {
-            Finish::Gone => true,
-            Finish::Watch(key) => {
-                self.register_group(key);
-                false
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the supervisor says of itself and of the system.
 
 use super::{CgroupMode, Facts, Figures, Supervisor, isolation};
-use crate::sys::cgroup::Hierarchy;
+use crate::sys::cgroup::{Controller, Hierarchy};
 use crate::sys::own_process;
 
 /// Counts the additions to the protocol.
@@ -21,8 +21,11 @@ impl Supervisor {
     pub fn facts(&self) -> Facts {
         let kernel = own_process::kernel_release();
         let mut features = Vec::new();
-        if self.options.cgroup != CgroupMode::Never && self.groups.can_kill() {
-            features.push("cgroup.kill");
+        if self.options.cgroup != CgroupMode::Never {
+            features.extend(self.groups.controllers().into_iter().filter_map(feature));
+            if self.groups.can_kill() {
+                features.push("cgroup.kill");
+            }
         }
         if own_process::is_root() {
             features.push("user");
@@ -68,5 +71,16 @@ impl Supervisor {
             loop_max_us: self.longest_turn_us,
             relayed_bytes: self.relay.relayed_bytes(),
         }
+    }
+}
+
+/// The name of a controller in the protocol, which has none for cpuset.
+fn feature(controller: Controller) -> Option<&'static str> {
+    match controller {
+        Controller::Cpu => Some("cgroup.cpu"),
+        Controller::Cpuset => None,
+        Controller::Memory => Some("cgroup.memory"),
+        Controller::Pids => Some("cgroup.pids"),
+        Controller::Io => Some("cgroup.io"),
     }
 }

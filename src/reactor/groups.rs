@@ -2,7 +2,7 @@
 
 use super::token::{GENERATION_MASK, Key, Owner};
 use super::{CgroupMode, Due, Supervisor, register};
-use crate::sys::cgroup::{self, Mounted, NoTree, Tree};
+use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
 use crate::vocabulary::{Pid, Stage, StartError, TaskId, Wall};
@@ -23,6 +23,7 @@ pub(super) struct Groups {
     own_process: bool,
     tree: Result<Option<Tree>, NoTree>,
     moved: bool,
+    pub(super) limits: Limits,
     watched: Slab<Watched>,
     next_generation: u32,
 }
@@ -43,8 +44,8 @@ struct Watched {
 /// What became of a group whose main process is gone.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Finish {
-    /// It is removed.
-    Gone,
+    /// It is removed; whether the OOM killer ended a process in it, where somebody counts.
+    Gone(Option<bool>),
     /// Something is left in it.
     Watch(Key),
 }
@@ -55,8 +56,15 @@ impl Groups {
             CgroupMode::Never => Err(NoTree("not wanted".to_owned())),
             CgroupMode::Auto | CgroupMode::Require => Ok(None),
         };
-        let watched = Slab::new();
-        Groups { mounted, own_process, tree, moved: false, watched, next_generation: 0 }
+        Groups {
+            mounted,
+            own_process,
+            tree,
+            moved: false,
+            limits: Limits::default(),
+            watched: Slab::new(),
+            next_generation: 0,
+        }
     }
 
     pub(super) fn mounted(&self) -> &Mounted {
@@ -74,6 +82,7 @@ impl Groups {
     /// The tree, made when it is first wanted.
     pub(super) fn tree(&mut self) -> Result<&Tree, &NoTree> {
         if matches!(self.tree, Ok(None)) {
+            cgroup::sweep_v1(&self.mounted);
             self.tree = Tree::make(&self.mounted).map(Some);
             if let Err(NoTree(reason)) = &self.tree {
                 log::info!("tasks get no cgroup: {reason}");
@@ -85,6 +94,31 @@ impl Groups {
             // The line above has made it one of the others.
             Ok(None) => Err(&UNTRIED),
         }
+    }
+
+    /// Makes the tree and moves out of its way, as far as that can be done.
+    pub(super) fn prepare(&mut self) {
+        self.move_in();
+        let _ = self.tree();
+    }
+
+    /// Where limits can be put.
+    pub(super) fn system(&self) -> System<'_> {
+        system(&self.mounted, &self.tree)
+    }
+
+    pub(super) fn limits_and_system(&mut self) -> (&mut Limits, System<'_>) {
+        (&mut self.limits, system(&self.mounted, &self.tree))
+    }
+
+    /// Whether this process leaves its own group for one in its tree.
+    pub(super) fn is_movable(&self) -> bool {
+        self.own_process
+    }
+
+    /// Whether tasks have groups, or an error of one of them is that one's own.
+    pub(super) fn has_tree(&self) -> bool {
+        matches!(self.tree, Ok(Some(_)))
     }
 
     /// Makes the group of one run.
@@ -125,14 +159,24 @@ impl Groups {
         }
     }
 
-    /// Removes the group of a run that did not start.
+    /// Removes the groups of a run that did not start.
     pub(super) fn discard(&mut self, name: &str, run: u64) {
         let leaf = leaf(name, run);
-        if let Ok(tree) = self.tree()
+        if let Ok(Some(tree)) = &self.tree
             && let Err(errno) = tree.remove_group_recursively(&leaf)
         {
             log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
         }
+        self.remove_limits(&leaf);
+    }
+
+    /// Removes what there is of a run that no v2 group holds, which has ended. The answer: whether
+    /// the OOM killer ended a process of it.
+    pub(super) fn release(&mut self, name: &str, run: u64) -> Option<bool> {
+        let leaf = leaf(name, run);
+        let oom_killed = self.oom_killed(&leaf);
+        self.remove_limits(&leaf);
+        oom_killed
     }
 
     pub(super) fn kill(&self, name: &str, run: u64) -> Result<(), Errno> {
@@ -166,14 +210,15 @@ impl Groups {
         kill: bool,
     ) -> Finish {
         let leaf = leaf(name, run);
-        let Ok(Some(tree)) = &self.tree else { return Finish::Gone };
-        match tree.remove_group(&leaf) {
-            Ok(()) => return Finish::Gone,
-            Err(Errno::EBUSY) => {}
-            Err(errno) => {
+        let oom_killed = self.oom_killed(&leaf);
+        let Ok(Some(tree)) = &self.tree else { return Finish::Gone(oom_killed) };
+        let removed = tree.remove_group(&leaf);
+        if removed != Err(Errno::EBUSY) {
+            if let Err(errno) = removed {
                 log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
-                return Finish::Gone;
             }
+            self.remove_limits(&leaf);
+            return Finish::Gone(oom_killed);
         }
         if kill && let Err(errno) = tree.kill_group(&leaf) {
             log::warn!("cannot kill cgroup {leaf}: {}", errno.desc());
@@ -192,15 +237,24 @@ impl Groups {
 
 static UNTRIED: NoTree = NoTree(String::new());
 
+fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> System<'a> {
+    let tree = match tree {
+        Ok(Some(tree)) => Ok(tree),
+        Ok(None) => Err(&UNTRIED),
+        Err(reason) => Err(reason),
+    };
+    System { mounted, tree }
+}
+
 /// The name of a run's group.
-fn leaf(name: &str, run: u64) -> String {
+pub(super) fn leaf(name: &str, run: u64) -> String {
     format!("{name}.{run}")
 }
 
 /// What a look at a watched group says.
 enum Progress {
     Waiting,
-    Removed(Option<TaskId>),
+    Removed(Option<TaskId>, Option<bool>),
     TryAgain(Duration),
 }
 
@@ -222,9 +276,9 @@ impl Supervisor {
     pub(super) fn group_changed(&mut self, key: Key) {
         match self.groups.look(key) {
             Progress::Waiting => {}
-            Progress::Removed(owner) => {
+            Progress::Removed(owner, oom_killed) => {
                 if let Some(task) = owner {
-                    self.emptied(task);
+                    self.run_over(task, oom_killed);
                 }
             }
             Progress::TryAgain(wait) => {
@@ -246,6 +300,7 @@ impl Groups {
         if watched.events.as_ref().is_some_and(cgroup::is_populated) {
             return Progress::Waiting;
         }
+        let oom_killed = self.limits.oom_killed(system(&self.mounted, &self.tree), &watched.leaf);
         match tree.remove_group_recursively(&watched.leaf) {
             Err(Errno::EBUSY) => {
                 if watched.kill {
@@ -258,6 +313,8 @@ impl Groups {
             Err(errno) => log::warn!("cannot remove cgroup {}: {}", watched.leaf, errno.desc()),
             Ok(()) => {}
         }
-        Progress::Removed(self.watched.remove(index).owner)
+        let watched = self.watched.remove(index);
+        self.remove_limits(&watched.leaf);
+        Progress::Removed(watched.owner, oom_killed)
     }
 }

@@ -11,6 +11,7 @@ mod facts;
 mod groups;
 mod handle;
 mod isolation;
+mod limits;
 mod options;
 mod orphans;
 mod output;

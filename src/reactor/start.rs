@@ -75,18 +75,18 @@ impl Supervisor {
         }
         self.relay.open(task, name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
-        let spawned = self.make_group(name, run).and_then(|group| {
+        let spawned = self.make_group(name, run, spec).and_then(|group| {
             let streams = Streams {
                 stdin: spec.inherit_stdin.then_some(0),
                 stdout: raw_end(&ends.stdout, StreamKind::Stdout),
                 stderr: raw_end(&ends.stderr, StreamKind::Stderr),
             };
-            let contained = group.is_some();
+            let contained = group.as_ref().is_some_and(Placement::contains);
             self.spawner
                 .spawn(&plan, streams, group.as_ref())
                 .map(|spawned| (spawned, contained))
                 .inspect_err(|_| {
-                    if contained {
+                    if group.is_some() {
                         self.groups.discard(name, run);
                     }
                 })
@@ -103,16 +103,32 @@ impl Supervisor {
         }
     }
 
-    /// The run's group, where it is to have one and can.
-    fn make_group(&mut self, name: &str, run: u64) -> Result<Option<Placement>, StartError> {
+    /// The run's groups, where it is to have some and can.
+    fn make_group(
+        &mut self,
+        name: &str,
+        run: u64,
+        spec: &TaskSpec,
+    ) -> Result<Option<Placement>, StartError> {
         if self.options.cgroup == CgroupMode::Never {
             return Ok(None);
         }
-        match self.groups.make(name, run) {
-            Ok(placement) => Ok(Some(placement)),
-            Err(error) if self.options.cgroup == CgroupMode::Require => Err(error),
-            Err(_) => Ok(None),
-        }
+        let limits = spec.resources.as_deref().filter(|resources| !resources.is_unlimited());
+        let required = self.options.cgroup == CgroupMode::Require;
+        let placement = match self.groups.make(name, run) {
+            Ok(placement) => Some(placement),
+            Err(error) if required || limits.is_some() && self.groups.has_tree() => {
+                return Err(error);
+            }
+            Err(_) => None,
+        };
+        let Some(limits) = limits else { return Ok(placement) };
+        let contained = placement.is_some();
+        self.groups.limit(name, run, limits, placement).inspect_err(|_| {
+            if contained {
+                self.groups.discard(name, run);
+            }
+        })
     }
 
     /// Puts a child that exists into the tables.
@@ -208,7 +224,7 @@ impl Supervisor {
             start_error(Stage::Clone, Errno::ESRCH, "start the command: the child ended before it")
         });
         if let Some(run) = self.runs.remove(task)
-            && run.containment == Containment::CgroupV2
+            && self.options.cgroup != CgroupMode::Never
             && let Some(identity) = self.engine.identity(task)
         {
             self.groups.discard(&identity.name, run.number);

@@ -146,6 +146,7 @@ impl Supervisor {
             Action::KillAll => self.kill_all(task),
             Action::AwaitEmpty => self.await_empty(task),
             Action::LeaveRest => self.leave_rest(task),
+            Action::Update { change, ticket } => self.update_limits(task, change, ticket),
             Action::ListProcesses => self.list_processes(task),
             Action::FinishOutput => self.relay.finish_run(self.now.mono, task),
             Action::CloseOutput => self.relay.close(self.now.mono, task),

@@ -1,7 +1,18 @@
-//! The v2 hierarchy: which there is, and the groups of tasks in it.
+//! The hierarchies: which there are, and the groups of tasks in the v2 one.
 //!
 //! Layout: `TREE/supervisor` holds the supervisor, `TREE/NAME.RUN` one run of a task; TREE itself
 //! holds no process. A v2 hierarchy without controllers (hybrid systems) serves as well.
+
+mod controllers;
+mod limits;
+mod settings;
+mod stale;
+mod v1;
+
+pub(crate) use controllers::Controller;
+pub(crate) use limits::{Failed, Limits, NotUpdated, Plan, System};
+pub(crate) use settings::Refused;
+pub(crate) use stale::sweep_v1;
 
 use super::faults;
 use super::own_process::kernel_is_at_least;
@@ -10,9 +21,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
-use std::io::ErrorKind::NotFound;
+use stale::{namespace_mark, sweep, tree_name};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What cgroups the system has.
@@ -46,6 +56,10 @@ pub(crate) struct Mounted {
     pub(crate) hierarchy: Hierarchy,
     /// The directory of this process's own v2 group.
     pub(crate) own: Option<PathBuf>,
+    /// Where v2 is mounted.
+    pub(crate) root: Option<PathBuf>,
+    /// The v1 controllers, each with the directory of this process's own group there.
+    pub(crate) v1: Vec<(Controller, PathBuf)>,
 }
 
 /// Looks at /proc/self/mountinfo and /proc/self/cgroup.
@@ -70,17 +84,23 @@ fn parse_mounted(mountinfo: &str, cgroup: &str) -> Mounted {
         }
     }
     let own = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
-    let own = v2.zip(own).and_then(|((root, point), own)| {
-        let inside = own.strip_prefix(root.trim_end_matches('/'))?;
-        Some(Path::new(&unescape(point)).join(inside.trim_start_matches('/')))
-    });
+    let own = v2.zip(own).and_then(|((root, point), own)| own_directory(root, point, own));
+    let root = v2.map(|(_, point)| PathBuf::from(unescape(point)));
     let hierarchy = match (v1, v2.is_some()) {
         (false, false) => Hierarchy::None,
         (true, false) => Hierarchy::V1,
         (true, true) => Hierarchy::Hybrid,
         (false, true) => Hierarchy::V2,
     };
-    Mounted { hierarchy, own }
+    Mounted { hierarchy, own, root, v1: controllers::parse_v1(mountinfo, cgroup) }
+}
+
+/// The directory of our own group `own`, in a hierarchy of which `root` is mounted at `point`.
+fn own_directory(root: &str, point: &str, own: &str) -> Option<PathBuf> {
+    let inside = own.strip_prefix(root.trim_end_matches('/'))?;
+    // A group outside of our namespace is told as one above its root.
+    let visible = !inside.split('/').any(|part| part == "..");
+    visible.then(|| Path::new(&unescape(point)).join(inside.trim_start_matches('/')))
 }
 
 /// mountinfo writes blanks, tabs, newlines and backslashes as three octal digits.
@@ -120,18 +140,14 @@ impl Tree {
         let Some(own) = &mounted.own else {
             return Err(NoTree("no cgroup v2 hierarchy is mounted".to_owned()));
         };
-        let above = match (own.ends_with(LEAF), own.parent()) {
-            (true, Some(parent)) => parent,
-            _ => own,
-        };
+        let above = above(own);
         if !kernel_is_at_least(5, 14) {
             return Err(NoTree("this kernel has no cgroup.kill (Linux 5.14)".to_owned()));
         }
         let mark = namespace_mark();
         sweep(above, &mark);
         for number in 0..TREES_MAX {
-            let suffix = if number == 0 { String::new() } else { format!("-{number}") };
-            let path = above.join(format!("ostler-{}{mark}{suffix}", std::process::id()));
+            let path = above.join(tree_name(&mark, number));
             match make_directory(&path) {
                 Ok(()) => {}
                 Err(Errno::EEXIST) => continue,
@@ -166,6 +182,29 @@ impl Tree {
     /// The tree's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes a controller count in the groups of tasks; why that cannot be.
+    fn enable(&self, controller: Controller, root: &Path) -> Result<(), String> {
+        let above = self.path.parent().unwrap_or(&self.path);
+        controllers::enable(&self.path, above, root, controller)
+    }
+
+    fn is_enabled(&self, controller: Controller) -> bool {
+        controllers::is_enabled(&self.path, controller)
+    }
+
+    /// Whether a controller can probably be enabled in a tree that is not made yet. `may_move`: we
+    /// leave our own group, which may then have controllers.
+    fn may_enable(mounted: &Mounted, controller: Controller, may_move: bool) -> bool {
+        let (Some(own), Some(root)) = (&mounted.own, &mounted.root) else { return false };
+        let above = above(own);
+        Tree::may_be_made(mounted)
+            && controllers::may_enable(above, root, controller).is_ok()
+            && (controllers::is_enabled(above, controller)
+                || above == root
+                || above != own
+                || may_move && is_alone(own))
     }
 
     /// Makes a group and opens its directory, for CLONE_INTO_CGROUP.
@@ -287,49 +326,18 @@ pub(crate) fn is_populated(events: &OwnedFd) -> bool {
     }
 }
 
-/// Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel).
-const FIRST_PID_NAMESPACE: u64 = 4_026_531_836;
-
-/// Tells the trees of other pid namespaces from ours, whose numbers mean other processes there.
-fn namespace_mark() -> String {
-    match std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()) {
-        Ok(FIRST_PID_NAMESPACE) => String::new(),
-        Ok(inode) => format!(".{inode}"),
-        Err(_) => ".unknown".to_owned(),
+/// In which group our tree is made.
+fn above(own: &Path) -> &Path {
+    match (own.ends_with(LEAF), own.parent()) {
+        (true, Some(parent)) => parent,
+        _ => own,
     }
 }
 
-/// Removes the trees of processes that are gone, as far as nothing runs in them.
-fn sweep(above: &Path, mark: &str) {
-    if mark == ".unknown" {
-        return;
-    }
-    let Ok(entries) = std::fs::read_dir(above) else { return };
-    for entry in entries.flatten() {
-        let owner = entry.file_name().to_str().and_then(|name| owner_of(name, mark));
-        if owner.is_some_and(|owner| !super::processes::exists(owner)) {
-            remove_empty(&entry.path());
-        }
-    }
-}
-
-/// The process of our own pid namespace that made the tree of this name.
-fn owner_of(name: &str, mark: &str) -> Option<Pid> {
-    let made_by = name.strip_prefix("ostler-")?.split('-').next()?;
-    Pid::new(made_by.strip_suffix(mark)?.parse().ok()?)
-}
-
-/// Removes a tree and the groups in it, unless something runs in one of them: the kernel keeps
-/// what is not empty, and a supervisor that we cannot see keeps its own leaf that way.
-fn remove_empty(tree: &Path) {
-    if std::fs::remove_dir(tree.join(LEAF)).is_err_and(|error| error.kind() != NotFound) {
-        return;
-    }
-    let Ok(entries) = std::fs::read_dir(tree) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())) {
-        let _ = std::fs::remove_dir(entry.path());
-    }
-    let _ = std::fs::remove_dir(tree);
+/// Whether this process is the only one in its group.
+fn is_alone(own: &Path) -> bool {
+    let list = std::fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
+    list.lines().all(|line| line.parse() == Ok(std::process::id()))
 }
 
 fn make_directory(path: &Path) -> Result<(), Errno> {
@@ -356,6 +364,10 @@ fn cannot(what: &str, path: &Path, errno: Errno) -> NoTree {
     NoTree(format!("cannot {what} {}: {}", path.display(), errno.desc()))
 }
 
+/// Held by tests that count the groups of this process.
+#[cfg(test)]
+pub(crate) static COUNTED: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,40 +391,6 @@ mod tests {
         let v1 = "32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
         assert_eq!(parse_mounted(v1, "").hierarchy, Hierarchy::V1);
         assert_eq!(parse_mounted("", "").hierarchy, Hierarchy::None);
-    }
-
-    #[test]
-    fn trees_of_processes_that_are_gone_are_swept() {
-        let Ok(tree) = Tree::make(&mounted()) else {
-            println!("skipped: no permission to make a cgroup");
-            return;
-        };
-        // A place of its own: whoever makes a tree beside ours sweeps there as well.
-        let above = tree.path();
-        let mark = namespace_mark();
-        // No process has an id above PID_MAX_LIMIT.
-        let stale = above.join(format!("ostler-4194305{mark}-7"));
-        std::fs::create_dir_all(stale.join("task.1")).unwrap();
-        std::fs::create_dir_all(stale.join(LEAF)).unwrap();
-        let elsewhere = above.join("ostler-4194305.1");
-        std::fs::create_dir_all(elsewhere.join("task.1")).unwrap();
-        let alive = above.join(format!("ostler-{}{mark}", std::process::id()));
-        std::fs::create_dir_all(alive.join("task.1")).unwrap();
-        let busy = above.join(format!("ostler-4194306{mark}"));
-        std::fs::create_dir_all(busy.join("task.1")).unwrap();
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        std::fs::write(busy.join("task.1/cgroup.procs"), child.id().to_string()).unwrap();
-        sweep(above, &mark);
-        assert!(!stale.exists());
-        for kept in [&elsewhere, &alive, &busy] {
-            assert!(kept.join("task.1").exists(), "{}", kept.display());
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        for kept in [&elsewhere, &alive, &busy] {
-            remove_empty(kept);
-            assert!(!kept.exists(), "{}", kept.display());
-        }
     }
 
     #[test]

@@ -45,9 +45,11 @@ pub(crate) struct SpawnerOptions {
 #[derive(Debug)]
 pub(crate) struct Placement {
     /// The child is born here,
-    directory: OwnedFd,
-    /// or writes itself into this.
-    procs: [CString; 1],
+    directory: Option<OwnedFd>,
+    /// or writes itself into these.
+    procs: Vec<CString>,
+    /// It cannot be born in all of them, or they may hold it back so that nobody may wait for it.
+    copied: bool,
 }
 
 /// A process that was made. Whoever has it reaps it.
@@ -88,11 +90,36 @@ impl Placement {
     /// Into a v2 group that was made for this launch: nothing is in it, it is not frozen, and
     /// memory.oom.group is set neither in it nor above. `directory` may be an O_PATH descriptor.
     pub(crate) fn new(directory: OwnedFd, group: PathBuf) -> Placement {
-        let mut procs = group.into_os_string().into_vec();
-        procs.extend_from_slice(b"/cgroup.procs");
-        // The path of a directory that is there has no NUL in it.
-        Placement { directory, procs: [CString::new(procs).unwrap_or_default()] }
+        Placement { directory: Some(directory), procs: vec![procs_of(group)], copied: false }
     }
+
+    /// Into these v1 groups as well, or alone. With `slows`, or with any group, the copied way.
+    pub(crate) fn and_into(
+        placement: Option<Placement>,
+        groups: Vec<PathBuf>,
+        slows: bool,
+    ) -> Option<Placement> {
+        if placement.is_none() && groups.is_empty() {
+            return None;
+        }
+        let Placement { directory, mut procs, .. } =
+            placement.unwrap_or(Placement { directory: None, procs: Vec::new(), copied: true });
+        let copied = slows || !groups.is_empty();
+        procs.extend(groups.into_iter().map(procs_of));
+        Some(Placement { directory, procs, copied })
+    }
+
+    /// Whether a v2 group holds the child and all that comes of it.
+    pub(crate) fn contains(&self) -> bool {
+        self.directory.is_some()
+    }
+}
+
+fn procs_of(group: PathBuf) -> CString {
+    let mut procs = group.into_os_string().into_vec();
+    procs.extend_from_slice(b"/cgroup.procs");
+    // The path of a directory that is there has no NUL in it.
+    CString::new(procs).unwrap_or_default()
 }
 
 impl Spawner {
@@ -117,7 +144,8 @@ impl Spawner {
         streams: Streams,
         group: Option<&Placement>,
     ) -> Result<Spawned, StartError> {
-        let viable = group.is_none() || self.dead_newborns < DEAD_NEWBORNS_MAX;
+        let viable =
+            group.is_none_or(|group| !group.copied && self.dead_newborns < DEAD_NEWBORNS_MAX);
         if !(plan.may_share && viable) || self.stack.is_none() {
             return self.spawn_copied(plan, &streams, group);
         }
@@ -145,7 +173,7 @@ impl Spawner {
             shared_up_to: shares_table.then_some(top),
             ..self.launch(plan)
         };
-        let directory = group.map(|group| &group.directory);
+        let directory = group.and_then(|group| group.directory.as_ref());
         let mut flags = libc::CLONE_VM | libc::CLONE_VFORK;
         if shares_table {
             flags |= libc::CLONE_FILES;

@@ -1,6 +1,7 @@
 //! What can be asked of the supervisor about its tasks, and what it answers.
 
 use super::error::RequestError;
+use super::resources::Resources;
 use super::signal::Signal;
 use super::spec::TaskSpec;
 use super::status::Status;
@@ -68,6 +69,13 @@ pub enum Request {
         /// To every process of the task.
         all: bool,
     },
+    /// Change limits of a task, all or none. Holds over restarts. Answered with its limits.
+    Update {
+        /// The task.
+        name: String,
+        /// What is absent stays.
+        resources: Box<Resources>,
+    },
     /// Forget an exited task and what is unread of its output.
     Remove {
         /// The task.
@@ -90,6 +98,8 @@ pub enum Request {
 pub enum Answer {
     /// The task after it.
     Status(Box<Status>),
+    /// The limits of the task after it.
+    Resources(Box<Resources>),
     /// It is done.
     Done,
 }

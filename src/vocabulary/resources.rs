@@ -33,6 +33,46 @@ impl Resources {
     pub fn is_empty(&self) -> bool {
         *self == Resources::default()
     }
+
+    /// Whether nothing is limited: what is asked for is no limit at most.
+    pub fn is_unlimited(&self) -> bool {
+        let numbers = [
+            self.cpu_weight,
+            self.memory_low,
+            self.memory_high,
+            self.memory_max,
+            self.memory_swap_max,
+            self.pids_max,
+            self.io_weight,
+        ];
+        numbers.iter().all(|limit| limit.flatten().is_none())
+            && self.cpu_max.flatten().is_none()
+            && self.cpuset.as_deref().is_none_or(str::is_empty)
+    }
+
+    /// These limits after a change: what the change does not name stays.
+    ///
+    /// ```
+    /// use ostler::Resources;
+    /// let limits = Resources { pids_max: Some(Some(10)), ..Default::default() };
+    /// let change = Resources { cpu_max: Some(None), ..Default::default() };
+    /// let changed = limits.changed_by(&change);
+    /// assert_eq!((changed.pids_max, changed.cpu_max), (Some(Some(10)), Some(None)));
+    /// ```
+    #[must_use]
+    pub fn changed_by(&self, change: &Resources) -> Resources {
+        Resources {
+            cpu_weight: change.cpu_weight.or(self.cpu_weight),
+            cpu_max: change.cpu_max.or(self.cpu_max),
+            cpuset: change.cpuset.clone().or_else(|| self.cpuset.clone()),
+            memory_low: change.memory_low.or(self.memory_low),
+            memory_high: change.memory_high.or(self.memory_high),
+            memory_max: change.memory_max.or(self.memory_max),
+            memory_swap_max: change.memory_swap_max.or(self.memory_swap_max),
+            pids_max: change.pids_max.or(self.pids_max),
+            io_weight: change.io_weight.or(self.io_weight),
+        }
+    }
 }
 
 /// What a task is kept from.

@@ -185,6 +185,9 @@ fn validate_sink(stream: &str, sink: &Sink) -> Checked {
     Ok(())
 }
 
+/// The kernel counts at least 1 ms in at most 1 s.
+const CPU_MAX_MIN: f64 = 0.001;
+
 impl Resources {
     /// Refuses values that no kernel takes.
     pub(crate) fn validate(&self) -> Checked {
@@ -195,6 +198,9 @@ impl Resources {
         }
         if matches!(self.cpu_max, Some(Some(cores)) if !(cores > 0.0 && cores <= 1e6)) {
             return refuse("resources.cpu_max", "must be a number of cores above 0, or -1");
+        }
+        if matches!(self.cpu_max, Some(Some(cores)) if cores < CPU_MAX_MIN) {
+            return refuse("resources.cpu_max", "must be at least 0.001 cores, or -1");
         }
         if self.pids_max == Some(Some(0)) {
             return refuse("resources.pids_max", "must be above 0, or -1");

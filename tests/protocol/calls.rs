@@ -156,12 +156,10 @@ fn what_is_not_there_yet_says_so() {
         let reason = "not available in this version";
         ("org.ostler.Unsupported", json!({"feature": feature, "reason": reason}))
     };
-    let resources = json!({"name": "a", "resources": {"pids_max": -1}});
     let isolated = |isolation: Value| json!({"task": {"command": "b", "isolation": isolation}});
     let calls = [
         ("Exec", json!({"name": "a", "command": "b"}), unsupported("Exec")),
         ("Stats", json!({}), unsupported("Stats")),
-        ("UpdateResources", resources, unsupported("UpdateResources")),
         ("Reload", json!({}), unsupported("Reload")),
         ("Upgrade", json!({}), unsupported("Upgrade")),
         ("Launch", isolated(json!({"root": "/srv"})), unsupported("isolation.root")),
@@ -169,6 +167,26 @@ fn what_is_not_there_yet_says_so() {
         ("Launch", isolated(json!({"net": "none"})), unsupported("isolation.net")),
     ];
     expect_errors(&mut daemon.client(), calls);
+}
+
+#[test]
+fn limits_are_changed_and_told() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    launch(&mut client, shell("a", "exec sleep 60"));
+    let none = json!({"pids_max": -1, "cpuset": "", "cpu_max": -1});
+    let reply = answer(&mut client, "UpdateResources", json!({"name": "a", "resources": none}));
+    assert_eq!(reply["resources"], json!({"pids_max": -1, "cpuset": "", "cpu_max": -1}));
+    let inspected = answer(&mut client, "Inspect", json!({"name": "a"}));
+    assert_eq!(inspected["status"]["task"]["resources"], reply["resources"]);
+    let unknown = json!({"name": "b", "resources": none});
+    let zero = json!({"name": "a", "resources": {"pids_max": 0}});
+    let field = json!({"field": "resources.pids_max", "reason": "must be above 0, or -1"});
+    let calls = [
+        ("UpdateResources", unknown, ("org.ostler.NoSuchTask", json!({"name": "b"}))),
+        ("UpdateResources", zero, ("org.ostler.InvalidTask", field)),
+    ];
+    expect_errors(&mut client, calls);
 }
 
 #[test]

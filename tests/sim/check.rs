@@ -211,6 +211,9 @@ impl Checker {
             assert!(at_once, "{action:?} for a task that was not launched");
             return;
         };
+        if let Action::Update { .. } = action {
+            return;
+        }
         if let Action::Forget = action {
             assert!(seen.run.is_none(), "forgotten in a run");
             return;
@@ -220,7 +223,7 @@ impl Checker {
             return;
         };
         match action {
-            Action::Spawn { .. } | Action::Forget => {}
+            Action::Spawn { .. } | Action::Update { .. } | Action::Forget => {}
             Action::AbortSpawn => {
                 assert!(!run.started, "a start is taken back that has succeeded");
                 run.too_slow = run.kill_from.is_none();

@@ -4,13 +4,14 @@ use ostler::engine::Action;
 use ostler::{EventKind, RequestError};
 
 /// All that must be seen somewhere, or nothing of it was checked.
-pub(crate) const ACTIONS: [&str; 10] = [
+pub(crate) const ACTIONS: [&str; 11] = [
     "Spawn",
     "AbortSpawn",
     "Signal",
     "KillAll",
     "AwaitEmpty",
     "LeaveRest",
+    "Update",
     "ListProcesses",
     "FinishOutput",
     "CloseOutput",
@@ -25,15 +26,16 @@ pub(crate) fn action_name(action: &Action) -> &'static str {
         Action::KillAll => 3,
         Action::AwaitEmpty => 4,
         Action::LeaveRest => 5,
-        Action::ListProcesses => 6,
-        Action::FinishOutput => 7,
-        Action::CloseOutput => 8,
-        Action::Forget => 9,
+        Action::Update { .. } => 6,
+        Action::ListProcesses => 7,
+        Action::FinishOutput => 8,
+        Action::CloseOutput => 9,
+        Action::Forget => 10,
     }]
 }
 
 /// See [`ACTIONS`].
-pub(crate) const EVENTS: [EventKind; 13] = [
+pub(crate) const EVENTS: [EventKind; 14] = [
     EventKind::Launched,
     EventKind::Started,
     EventKind::StartFailed,
@@ -43,6 +45,7 @@ pub(crate) const EVENTS: [EventKind; 13] = [
     EventKind::Backoff,
     EventKind::Finished,
     EventKind::OomKilled,
+    EventKind::Updated,
     EventKind::Removed,
     EventKind::Stuck,
     EventKind::OutputLost,

@@ -8,6 +8,8 @@ use ostler::{
 use std::sync::Arc;
 use std::time::Duration;
 
+mod updates;
+
 /// An engine whose kernel does what the scene says.
 pub(crate) struct Scene {
     pub(crate) engine: Engine,

@@ -284,6 +284,7 @@ impl Small {
                 kernel.owes_empty = true;
             }
             Action::AwaitEmpty | Action::LeaveRest => kernel.owes_empty = true,
+            Action::Update { .. } => panic!("nobody asks for limits here"),
             Action::ListProcesses => kernel.owes_list = true,
             Action::FinishOutput => kernel.owes_settled = true,
             Action::CloseOutput => {}

@@ -1,7 +1,9 @@
 //! What users ask for, drawn by chance.
 
 use crate::fault::Random;
-use ostler::{IfExists, Leftover, Request, RestartMode, RestartPolicy, Signal, TaskSpec};
+use ostler::{
+    IfExists, Leftover, Request, Resources, RestartMode, RestartPolicy, Signal, TaskSpec,
+};
 use std::time::Duration;
 
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "sh-0", "sh-1"];
@@ -26,7 +28,12 @@ pub(crate) fn any_request(random: &mut Random) -> Request {
             let all = random.percent(40);
             Request::Signal { name, signal: Signal::HUP, all }
         }
-        88..99 => Request::Remove { name, force: random.percent(50) },
+        88..91 => {
+            let limit = random.pick(&[None, Some(1), Some(7)]);
+            let limits = Resources { pids_max: Some(limit), ..Resources::default() };
+            Request::Update { name, resources: Box::new(limits) }
+        }
+        91..99 => Request::Remove { name, force: random.percent(50) },
         _ if random.percent(15) => Request::Shutdown { stop_tasks: random.percent(80), grace },
         _ => Request::Wait { name, id: Some("sim-1".to_owned()), timeout: None },
     }

@@ -4,7 +4,7 @@
 use crate::check::Checker;
 use crate::fault::{Faults, Random};
 use crate::users::any_request;
-use ostler::engine::{Action, Config, Engine, Input, Output};
+use ostler::engine::{Action, Config, Engine, Input, Output, Updated};
 use ostler::{
     Containment, ExitStatus, Mono, Now, Pid, Request, RequestError, Signal, Stage, StartError,
     StateName, StreamKind, TaskId, Ticket, Wall,
@@ -197,6 +197,14 @@ impl World {
                     Happening::Tell(Input::Empty { oom_killed: None }),
                 );
             }
+            Action::Update { change, ticket } => {
+                let forbidden = self.random.percent(self.faults.forbidden);
+                let field = "resources.pids_max".to_owned();
+                let refused = RequestError::NotPermitted { field, reason: "no".to_owned() };
+                let result = if forbidden { Err(refused) } else { Ok(()) };
+                let updated = Input::Updated(Updated { ticket, change, result });
+                self.later(task, Duration::ZERO, Happening::Tell(updated));
+            }
             Action::ListProcesses => {
                 let run = self.runs.get(&task);
                 let count = run.map_or(0, |run| u64::from(run.main) + run.rest);
@@ -308,7 +316,7 @@ impl World {
     }
 
     fn happen(&mut self, task: TaskId, number: u64, happening: Happening) {
-        if let Happening::Tell(input @ Input::Signaled { .. }) = happening {
+        if let Happening::Tell(input @ (Input::Signaled { .. } | Input::Updated(_))) = happening {
             return self.tell(task, input);
         }
         // What a run that is over still had to say is said to nobody.

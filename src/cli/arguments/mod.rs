@@ -67,7 +67,6 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Stats(StatsArguments),
     Logs(LogsArguments),
-    #[command(hide = true)]
     Update(UpdateArguments),
     Events(EventsArguments),
     Rm(RmArguments),

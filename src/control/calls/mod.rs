@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::history::History;
 use super::message::Call;
 use super::session::Session;
-use super::wire::{Fields, StatusShape};
+use super::wire::{Fields, ResourcesShape, StatusShape};
 use crate::reactor::Supervisor;
 use crate::vocabulary::{Answer, Reply, Request, RequestError, Status, Ticket};
 use request::Decoded;
@@ -79,6 +79,11 @@ pub(super) enum Step {
 #[derive(Serialize)]
 struct StatusReply<'a> {
     status: StatusShape<'a>,
+}
+
+#[derive(Serialize)]
+struct ResourcesReply<'a> {
+    resources: ResourcesShape<'a>,
 }
 
 impl Context<'_> {
@@ -165,6 +170,9 @@ pub(super) fn finish(reply: &Reply, session: &mut Session, context: &Context<'_>
     match reply {
         Ok(Answer::Status(status)) => {
             session.reply(&StatusReply { status: context.shape(status) });
+        }
+        Ok(Answer::Resources(resources)) => {
+            session.reply(&ResourcesReply { resources: ResourcesShape::of(resources) });
         }
         Ok(Answer::Done) => session.reply(&json!({})),
         Err(error) => session.fail(&context.failure(error)),

@@ -3,7 +3,7 @@
 use super::{Context, Progress, service};
 use crate::control::failure::Failure;
 use crate::control::session::Session;
-use crate::control::wire::{Fields, Refusal, StatusShape, decode_resources};
+use crate::control::wire::{Fields, StatusShape};
 use serde::Serialize;
 use serde_json::json;
 
@@ -104,11 +104,6 @@ pub(super) fn unsupported(
                 return Err(Failure::invalid_parameter("interval_ms"));
             }
             fields.flag("by_pid")?;
-        }
-        "UpdateResources" => {
-            fields.required_string("name")?;
-            let resources = decode_resources(fields.required("resources", Fields::object)?)?;
-            resources.validate().map_err(Refusal::Task)?;
         }
         "Reload" => {
             fields.flag("dry_run")?;

@@ -1,7 +1,7 @@
 //! The methods that change a task or wait for one: parameters to requests.
 
 use super::Kind;
-use crate::control::wire::{Fields, Refusal, decode_task};
+use crate::control::wire::{Fields, Refusal, decode_resources, decode_task};
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
 use crate::vocabulary::{IfExists, Request};
 
@@ -46,6 +46,14 @@ pub(super) fn decode(method: &str, mut fields: Fields) -> Result<Decoded, Refusa
             name: fields.required_string("name")?,
             signal: fields.required("signal", Fields::signal)?,
             all: fields.flag("all")?.unwrap_or_default(),
+        },
+        "UpdateResources" => Request::Update {
+            name: fields.required_string("name")?,
+            resources: {
+                let resources = decode_resources(fields.required("resources", Fields::object)?)?;
+                resources.validate().map_err(Refusal::Task)?;
+                Box::new(resources)
+            },
         },
         "Remove" => Request::Remove {
             name: fields.required_string("name")?,

@@ -5,7 +5,7 @@ use crate::vocabulary::Resources;
 use serde::{Serialize, Serializer};
 
 /// A limit that was asked for: a value, or none.
-pub(super) struct Limit<T>(Option<T>);
+pub(crate) struct Limit<T>(Option<T>);
 
 impl<T: Serialize> Serialize for Limit<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -18,7 +18,7 @@ impl<T: Serialize> Serialize for Limit<T> {
 
 /// `Resources` as the protocol has it.
 #[derive(Serialize)]
-pub(super) struct ResourcesShape<'a> {
+pub(crate) struct ResourcesShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_weight: Option<Limit<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub(super) struct ResourcesShape<'a> {
 }
 
 impl<'a> ResourcesShape<'a> {
-    pub(super) fn of(resources: &'a Resources) -> ResourcesShape<'a> {
+    pub(crate) fn of(resources: &'a Resources) -> ResourcesShape<'a> {
         ResourcesShape {
             cpu_weight: resources.cpu_weight.map(Limit),
             cpu_max: resources.cpu_max.map(Limit),

@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use event::EventShape;
 pub(crate) use fields::{Fields, Refusal};
-pub(crate) use limits::decode_resources;
+pub(crate) use limits::{ResourcesShape, decode_resources};
 pub(crate) use status::{ExitShape, StartErrorShape, StatusShape};
 pub(crate) use task::{TaskShape, decode_task};
 

@@ -1,0 +1,107 @@
+//! Trees of supervisors by name, and sweeping those of supervisors that are gone.
+
+use super::{LEAF, Mounted};
+use crate::sys::processes;
+use crate::vocabulary::Pid;
+use std::io::ErrorKind::NotFound;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel).
+const FIRST_PID_NAMESPACE: u64 = 4_026_531_836;
+
+/// Tells the trees of other pid namespaces from ours, whose numbers mean other processes there.
+pub(super) fn namespace_mark() -> String {
+    match std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()) {
+        Ok(FIRST_PID_NAMESPACE) => String::new(),
+        Ok(inode) => format!(".{inode}"),
+        Err(_) => ".unknown".to_owned(),
+    }
+}
+
+/// The name of this process's tree.
+pub(super) fn tree_name(mark: &str, number: u32) -> String {
+    let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+    format!("ostler-{}{mark}{suffix}", std::process::id())
+}
+
+/// Removes the v1 groups of processes that are gone, as far as nothing runs in them.
+pub(crate) fn sweep_v1(mounted: &Mounted) {
+    let mark = namespace_mark();
+    for (_, own) in &mounted.v1 {
+        sweep(own, &mark);
+    }
+}
+
+/// Removes the trees of processes that are gone, as far as nothing runs in them.
+pub(super) fn sweep(above: &Path, mark: &str) {
+    if mark == ".unknown" {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(above) else { return };
+    for entry in entries.flatten() {
+        let owner = entry.file_name().to_str().and_then(|name| owner_of(name, mark));
+        if owner.is_some_and(|owner| !processes::exists(owner)) {
+            remove_empty(&entry.path());
+        }
+    }
+}
+
+/// The process of our own pid namespace that made the tree of this name.
+fn owner_of(name: &str, mark: &str) -> Option<Pid> {
+    let made_by = name.strip_prefix("ostler-")?.split('-').next()?;
+    Pid::new(made_by.strip_suffix(mark)?.parse().ok()?)
+}
+
+/// Removes a tree and the groups in it, unless something runs in one of them: the kernel keeps
+/// what is not empty, and a supervisor that we cannot see keeps its own leaf that way.
+fn remove_empty(tree: &Path) {
+    if std::fs::remove_dir(tree.join(LEAF)).is_err_and(|error| error.kind() != NotFound) {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(tree) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())) {
+        let _ = std::fs::remove_dir(entry.path());
+    }
+    let _ = std::fs::remove_dir(tree);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Tree, mounted};
+    use super::*;
+
+    #[test]
+    fn trees_of_processes_that_are_gone_are_swept() {
+        let Ok(tree) = Tree::make(&mounted()) else {
+            println!("skipped: no permission to make a cgroup");
+            return;
+        };
+        // A place of its own: whoever makes a tree beside ours sweeps there as well.
+        let above = tree.path();
+        let mark = namespace_mark();
+        // No process has an id above PID_MAX_LIMIT.
+        let stale = above.join(format!("ostler-4194305{mark}-7"));
+        std::fs::create_dir_all(stale.join("task.1")).unwrap();
+        std::fs::create_dir_all(stale.join(LEAF)).unwrap();
+        let elsewhere = above.join("ostler-4194305.1");
+        std::fs::create_dir_all(elsewhere.join("task.1")).unwrap();
+        let alive = above.join(format!("ostler-{}{mark}", std::process::id()));
+        std::fs::create_dir_all(alive.join("task.1")).unwrap();
+        let busy = above.join(format!("ostler-4194306{mark}"));
+        std::fs::create_dir_all(busy.join("task.1")).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        std::fs::write(busy.join("task.1/cgroup.procs"), child.id().to_string()).unwrap();
+        sweep(above, &mark);
+        assert!(!stale.exists());
+        for kept in [&elsewhere, &alive, &busy] {
+            assert!(kept.join("task.1").exists(), "{}", kept.display());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for kept in [&elsewhere, &alive, &busy] {
+            remove_empty(kept);
+            assert!(!kept.exists(), "{}", kept.display());
+        }
+    }
+}

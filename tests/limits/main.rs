@@ -1,0 +1,15 @@
+//! Limits on real programs, with whatever controllers this machine has: v1 beside v2, or v2 alone.
+//! `vm.rs` runs all of it once more in a machine that has v2 alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(dead_code)]
+#[path = "../supervisor/fixture.rs"]
+mod fixture;
+
+mod enforced;
+mod program;
+mod refused;
+mod support;
+mod updated;
+mod vm;
