@@ -14,8 +14,10 @@ fn choose(
     root: bool,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<PathBuf, UsageError> {
-    if let Some(path) = flag {
-        return Ok(path.into());
+    match flag {
+        Some("") => return Err(UsageError("--socket: is empty".to_owned())),
+        Some(path) => return Ok(path.into()),
+        None => {}
     }
     if let Some(path) = variable("OSTLER_SOCKET") {
         return Ok(path.into());
@@ -47,5 +49,6 @@ mod tests {
         assert_eq!(choose(None, true, runtime), Ok("/run/ostler/ostler.sock".into()));
         assert_eq!(choose(None, false, runtime), Ok("/run/user/7/ostler/ostler.sock".into()));
         assert!(choose(None, false, unset).is_err());
+        assert!(choose(Some(""), true, set).is_err());
     }
 }

@@ -10,19 +10,21 @@ const FIRST: i32 = 64;
 
 /// Takes a descriptor that was passed to this process when it was started: it gets another number
 /// and is closed at exec. To be called once for a number, and before anything else is opened,
-/// since a number alone does not say whose it is.
+/// since a number alone does not say whose it is. Standard output and error are copied, and stay.
 ///
 /// # Errors
-/// EBADF where there is no such descriptor, or it is one of the standard streams.
+/// EBADF where there is no such descriptor, or it is standard input.
 pub(crate) fn take(number: i32) -> Result<OwnedFd, Errno> {
-    if number <= 2 {
+    if number <= 0 {
         return Err(Errno::EBADF);
     }
     faults::check("fcntl(F_DUPFD_CLOEXEC)")?;
     // SAFETY: only numbers are passed.
     let copy = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, FIRST) })?;
-    // SAFETY: it was passed to this process by number, so that it is ours to close.
-    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    if number > 2 {
+        // SAFETY: it was passed to this process by number, so that it is ours to close.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
@@ -37,7 +39,9 @@ mod tests {
         let (reader, _writer) = nix::unistd::pipe().expect("pipe");
         let taken = take(reader.into_raw_fd()).expect("taken");
         assert!(taken.as_raw_fd() >= FIRST);
-        assert_eq!(take(1).map(drop), Err(Errno::EBADF));
+        assert_eq!(take(0).map(drop), Err(Errno::EBADF));
+        assert!(take(1).expect("a copy").as_raw_fd() >= FIRST);
+        assert!(take(1).is_ok(), "it is still there");
         assert_eq!(take(19_999).map(drop), Err(Errno::EBADF));
     }
 }

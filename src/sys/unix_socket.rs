@@ -5,12 +5,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, Backlog as AcceptQueue, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    AddressFamily, Backlog as AcceptQueue, SockFlag, SockType, UnixAddr, bind, getsockname,
+    getsockopt, listen, socket, sockopt,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, chown};
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -53,4 +54,17 @@ pub(crate) fn pin(path: &Path) -> std::io::Result<File> {
     faults::check("open")?;
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+}
+
+/// Whether it is a Unix stream socket that listens.
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> bool {
+    getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
+        && getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream)
+        && getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok()
+}
+
+/// Whether it is an end of a stream. Whoever is at the other end may have left already.
+pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> bool {
+    getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream)
+        && getsockopt(&fd, sockopt::AcceptConn) == Ok(false)
 }

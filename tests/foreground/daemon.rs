@@ -2,6 +2,7 @@
 
 use crate::support::{Running, is_alive, ostler, wait_for};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
@@ -82,7 +83,8 @@ fn what_keeps_it_from_starting_is_told() {
         (&[][..], 1, "another daemon serves"),
         (&["--on-exit", "keep"], 2, "--state"),
         (&["--control", "fd:x"], 2, "must be stdio or fd:N"),
-        (&["--control", "fd:99"], 1, "--control fd:99: "),
+        (&["--control", "fd:99"], 1, "--control fd:99: no such descriptor is open"),
+        (&["--control", "fd:0"], 2, "--control fd:0: is a standard stream, use --control stdio"),
         (&["--control", "stdio", "--control", "stdio"], 2, "is given twice"),
         (&["--tasks", "/no/such/file.toml"], 1, "/no/such/file.toml: cannot read the task file"),
         (&["--socket-group", "no such group"], 1, "not in the group database"),
@@ -168,6 +170,40 @@ fn sockets_that_were_passed_are_listened_on() {
     assert_eq!(child.wait().expect("ended").code(), Some(0));
     // Whoever passed it keeps it.
     assert!(Path::new(path).exists());
+}
+
+/// What a daemon says that was started with this descriptor, by a shell script, and ends at once.
+fn refusal(script: &str, passed: OwnedFd, arguments: &[&str]) -> String {
+    let mut shell = Command::new("timeout");
+    shell.args(["30", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_ostler"), "daemon"]);
+    let output = shell.args(arguments).stdin(Stdio::from(passed)).output().expect("started");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn what_is_passed_as_a_connection_and_is_none_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("listening");
+    let listener = std::os::unix::net::UnixListener::bind(path).expect("bound");
+    let (pipe, _writer) = std::io::pipe().expect("a pipe");
+    for passed in [OwnedFd::from(listener), OwnedFd::from(pipe)] {
+        let script = "exec 7<&0 </dev/null; exec \"$@\"";
+        let told = refusal(script, passed, &["--socket", "none", "--control", "fd:7"]);
+        assert_eq!(told, "ostler: daemon: --control fd:7: is no connected socket\n");
+    }
+}
+
+#[test]
+fn what_is_passed_to_listen_on_and_cannot_be_is_refused() {
+    let internet = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let (connected, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    for passed in [OwnedFd::from(internet), OwnedFd::from(connected)] {
+        let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 </dev/null";
+        let told = refusal(script, passed, &[]);
+        let expected = "ostler: daemon: LISTEN_FDS: number 1 is no listening Unix socket\n";
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn what_cannot_be_run_is_told_by_code_and_reason() {
         (&["run", "--no-such-flag", "true"], 125, "--no-such-flag"),
         (&["run"], 125, "COMMAND"),
         (&["run", "--status-fd", "987", "true"], 125, "--status-fd 987"),
+        (&["run", "--status-fd", "0", "true"], 125, "--status-fd 0"),
         (&["run", "--restart-delay", "1s", "true"], 125, "--restart-delay"),
     ] {
         let (exit, _, stderr) = output(&mut ostler(arguments));
@@ -147,6 +148,16 @@ fn the_status_goes_to_its_descriptor() {
     assert_eq!(status["state"], "exited");
     assert_eq!(status["exit"]["exit_code"], 3);
     assert_eq!(status["exit"]["status_known"], true);
+}
+
+#[test]
+fn the_status_may_go_to_a_standard_stream() {
+    let (code, stdout, stderr) = output(&mut run_shell(&["--status-fd", "1"], "echo x; exit 3"));
+    assert_eq!((code, stderr.as_str()), (Some(3), ""));
+    assert!(stdout.starts_with("x\n{\"name\":"), "{stdout}");
+    let (code, stdout, stderr) = output(&mut run_shell(&["--status-fd", "2"], "exit 4"));
+    assert_eq!((code, stdout.as_str()), (Some(4), ""));
+    assert!(stderr.contains("\"exit_code\":4"), "{stderr}");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::cli::socket::socket_path;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ServerOptions, passed_descriptors};
 use crate::reactor::{CgroupMode, ExitNotification, Options};
-use crate::sys::{group, inherited};
+use crate::sys::{group, inherited, unix_socket};
+use nix::errno::Errno;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -47,6 +48,10 @@ impl Settings {
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
         let passed = passed_descriptors()
             .map_err(|error| Refusal::failed(format_args!("LISTEN_FDS: {error}")))?;
+        if let Some(index) = passed.iter().position(|fd| !unix_socket::is_listening(fd.as_fd())) {
+            let why = format_args!("LISTEN_FDS: number {} is no listening Unix socket", index + 1);
+            return Err(Refusal::failed(why));
+        }
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -146,7 +151,20 @@ fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
         let why = format!("--control {control}: must be stdio or fd:N");
         return Err(Refusal::Usage(why));
     };
-    let reader = inherited::take(number).map_err(|errno| failed(errno.into()))?;
+    if (0..=2).contains(&number) {
+        let why = format!("--control {control}: is a standard stream, use --control stdio");
+        return Err(Refusal::Usage(why));
+    }
+    let reader = inherited::take(number).map_err(|errno| {
+        let why = match errno {
+            Errno::EBADF => "no such descriptor is open",
+            other => other.desc(),
+        };
+        Refusal::failed(format_args!("--control {control}: {why}"))
+    })?;
+    if !unix_socket::is_stream(reader.as_fd()) {
+        return Err(Refusal::failed(format_args!("--control {control}: is no connected socket")));
+    }
     let writer = reader.try_clone().map_err(failed)?;
     Ok((reader, writer, false))
 }
