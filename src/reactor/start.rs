@@ -197,18 +197,25 @@ impl Supervisor {
 
     /// The pipe of a start has something to say.
     pub(super) fn start_told(&mut self, task: TaskId) {
+        let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.as_mut()) else {
+            return;
+        };
+        if let Some(outcome) = start.pipe.as_mut().and_then(StatusPipe::outcome) {
+            self.start_decided(task, outcome);
+        }
+    }
+
+    fn start_decided(&mut self, task: TaskId, outcome: Result<(), StartError>) {
         let Some(run) = self.runs.get_mut(task) else { return };
         let Some(start) = &mut run.start else { return };
-        let Some(outcome) = start.pipe.as_mut().and_then(StatusPipe::outcome) else { return };
         start.pipe = None;
         match outcome {
-            Ok(()) => {
-                // An exec that was to be aborted and succeeded is killed by the abort.
-                if start.failure.is_none() {
-                    run.start = None;
-                    self.inputs.push_back((task, Input::ExecSucceeded));
-                }
+            // An exec that was to be aborted and succeeded is killed by the abort.
+            Ok(()) if start.failure.is_none() => {
+                run.start = None;
+                self.inputs.push_back((task, Input::ExecSucceeded));
             }
+            Ok(()) => {}
             // The child is about to end: its end completes the failure.
             Err(error) => drop(start.failure.get_or_insert(error)),
         }
@@ -216,13 +223,17 @@ impl Supervisor {
 
     /// A child has ended whose start is not over. True: the start has failed, and that was told.
     pub(super) fn start_ended(&mut self, task: TaskId) -> bool {
-        self.start_told(task);
+        let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.as_mut()) else {
+            return false;
+        };
+        if let Some(outcome) = start.pipe.as_mut().map(StatusPipe::last_word) {
+            self.start_decided(task, outcome);
+        }
         let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.take()) else {
             return false;
         };
-        let error = start.failure.unwrap_or_else(|| {
-            start_error(Stage::Clone, Errno::ESRCH, "start the command: the child ended before it")
-        });
+        // Whoever decided without a failure has taken the start away above.
+        let Some(error) = start.failure else { return false };
         if let Some(run) = self.runs.remove(task)
             && self.options.cgroup != CgroupMode::Never
             && let Some(identity) = self.engine.identity(task)

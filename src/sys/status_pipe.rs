@@ -70,6 +70,16 @@ impl StatusPipe {
         }
     }
 
+    /// The outcome for a child that has ended, and says no more. Its end of the pipe may still be
+    /// open in a child that another thread has just made: end of file is not waited for.
+    pub(crate) fn last_word(&mut self) -> Result<(), StartError> {
+        match self.outcome() {
+            Some(outcome) => outcome,
+            None if self.executing => Ok(()),
+            None => Err(explain::died()),
+        }
+    }
+
     fn failure(&self, place: u32, index: u32, errno: u32) -> StartError {
         match Place::of(place) {
             Some(place) => explain::failure(&self.program, place, index as usize, errno as i32),
@@ -84,4 +94,29 @@ fn words(record: &[u8; RECORD_BYTES]) -> [u32; RECORD_BYTES / 4] {
         *word = u32::from_ne_bytes(*bytes);
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::spawn::{Spawner, SpawnerOptions};
+    use crate::vocabulary::TaskSpec;
+
+    #[test]
+    fn a_child_that_has_ended_is_not_waited_for_while_others_hold_its_pipe() {
+        let mut spawner = Spawner::new(SpawnerOptions::default()).unwrap();
+        let plan = spawner.plan(&TaskSpec::new("true")).unwrap();
+        // As long as `end` is open there is no end of file.
+        let (mut pipe, end) = StatusPipe::new(Arc::clone(&plan.program)).unwrap();
+        assert!(pipe.outcome().is_none());
+        assert!(pipe.last_word().is_err(), "it had not come to its exec");
+        let mut record = [0; RECORD_BYTES];
+        record[..4].copy_from_slice(&EXECUTING.to_ne_bytes());
+        nix::unistd::write(&end, &record).unwrap();
+        assert!(pipe.outcome().is_none());
+        assert!(pipe.last_word().is_ok(), "it had");
+        record[..4].copy_from_slice(&FAILED.to_ne_bytes());
+        nix::unistd::write(&end, &record).unwrap();
+        assert!(pipe.last_word().is_err(), "and its exec had failed");
+    }
 }
