@@ -30,6 +30,7 @@ impl Supervisor {
             timeout: LAUNCH_TIMEOUT_DEFAULT,
         });
         let before = self.events.len();
+        self.starts.refill();
         self.settle();
         let launched = self.events.iter().skip(before).find(|e| e.kind == EventKind::Launched);
         let launched = launched.and_then(|event| self.find(&event.status.identity.name));

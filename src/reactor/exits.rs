@@ -27,6 +27,8 @@ pub(super) struct Sweep {
     due: Option<Mono>,
     /// Reaped already, by way of their pidfds: their signals are due, or were lost.
     reaped: Vec<Pid>,
+    /// There has been a run without a pidfd: a signal that was lost may have been its.
+    pub(super) without_pidfd: bool,
 }
 
 impl Sweep {
@@ -52,7 +54,6 @@ impl Sweep {
 impl Supervisor {
     /// SIGCHLD came: for each signal that was not lost, its child.
     pub(super) fn child_signaled(&mut self) {
-        let mut without_pidfd = false;
         loop {
             let named = self.child_signal.as_ref().map_or(Vec::new(), ChildSignal::take_some);
             for &pid in &named {
@@ -60,17 +61,14 @@ impl Supervisor {
                     None if self.sweep.was_reaped(pid) => {}
                     None => self.reap_orphan(pid),
                     Some(task) if self.has_pidfd(task) => {}
-                    Some(task) => {
-                        without_pidfd = true;
-                        self.process_ended(task);
-                    }
+                    Some(task) => self.process_ended(task),
                 }
             }
             if named.len() < SIGNALS_AT_ONCE {
                 break;
             }
         }
-        if without_pidfd {
+        if self.sweep.without_pidfd {
             self.schedule_sweep(self.sweep.not_before.max(self.now.mono));
         } else {
             self.schedule_sweep(self.now.mono + ORPHAN_SWEEP);

@@ -14,6 +14,8 @@ use std::time::Duration;
 /// A look that took longer is repeated only after ten times as long, so that looks cost at most a
 /// tenth of the loop.
 const CHEAP_LOOK: Duration = Duration::from_millis(1);
+/// But no end is told later than this for it: a look is slow, too, where others have the processor.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How soon what was killed is looked at again; doubled up to the second.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(100);
@@ -92,7 +94,7 @@ impl Supervisor {
         let after = clock::now().mono;
         let took = after.since(now);
         if took > CHEAP_LOOK {
-            self.looks.not_before = after + took * 10;
+            self.looks.not_before = after + (took * 10).min(LOOK_PAUSE_MAX);
         }
         true
     }

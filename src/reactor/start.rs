@@ -140,14 +140,16 @@ impl Supervisor {
         };
         let Child { pid, pidfd } = child;
         let running = pipe.is_none();
-        let pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
+        let mut pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
         let key = key_of(task);
         if let Some(fd) = &pidfd
             && let Err(error) =
                 register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE)
         {
             log::warn!("cannot watch process {pid} ({error}): its exit is told by SIGCHLD");
+            pidfd = None;
         }
+        self.sweep.without_pidfd |= pidfd.is_none();
         let start = pipe.map(|pipe| {
             self.watch_start(key, &pipe);
             Box::new(Start { pipe: Some(pipe), failure: None })

@@ -18,7 +18,10 @@ impl Supervisor {
     /// When epoll itself fails, which no load and no task can cause.
     pub fn turn(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.now = clock::now();
+        let begun = self.now.mono;
+        self.starts.refill();
         self.settle();
+        let before = clock::now().mono.since(begun);
         let wait = match (timeout, self.next_deadline()) {
             (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
             (timeout, deadline) => timeout.or(deadline),
@@ -38,7 +41,7 @@ impl Supervisor {
             self.settle();
         }
         events.append(&mut self.events);
-        let took = clock::now().mono.since(started).as_micros();
+        let took = (before + clock::now().mono.since(started)).as_micros();
         self.longest_turn_us = self.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
         Ok(())
     }
@@ -110,7 +113,6 @@ impl Supervisor {
     /// Takes everything out of the engine and the relay, and puts every answer in, until both are
     /// quiet. Starts beyond the budget of this turn wait in their queue.
     pub(super) fn settle(&mut self) {
-        self.starts.refill();
         loop {
             while let Some(news) = self.relay.next_news() {
                 self.inputs.push_back(news);

@@ -52,8 +52,8 @@ pub const GROWN_PIPES_MAX: usize = 32;
 pub const SLOW_WRITE: Duration = Duration::from_millis(50);
 /// Starts in one turn of the loop, about 0.1 ms each, so that calls are answered meanwhile.
 pub const STARTS_PER_TURN: usize = 16;
-/// Exits handled in one turn of the loop.
-pub const EXITS_PER_TURN: usize = 256;
+/// Exits handled in one turn of the loop, about 0.1 ms each where there is a group to remove.
+pub const EXITS_PER_TURN: usize = 64;
 /// Descriptors kept free for connections, launches in flight and files that are rotated.
 pub const FDS_RESERVED: u64 = 512;
 /// Longest message in either direction, the terminator included.

@@ -1,8 +1,8 @@
 //! How tasks end is told exactly.
 
-use crate::fixture::{Fixture, alone, guests, named, sh, start_error};
+use crate::fixture::{Fixture, alone, guests, line_of, named, sh, start_error};
 use ostler::{EventKind, ExitStatus, RestartMode, RestartPolicy, StateName, TaskSpec};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn every_end_is_told(mut fixture: Fixture) {
     for (name, script, end) in [
@@ -59,6 +59,35 @@ fn three_hundred_exits_in_the_same_instant() {
         for number in 0..300 {
             let status = fixture.wait(&format!("t{number}")).exit.unwrap().status;
             assert_eq!(status, ExitStatus::Exited((number % 256) as u8), "t{number}");
+        }
+    });
+}
+
+fn kill(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+}
+
+/// Of signals that come at once all but one are lost.
+#[test]
+fn an_end_among_many_orphans_is_told_at_once() {
+    alone(|mut fixture| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ready");
+        let script = format!(
+            "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 300 & done; echo > {}; wait",
+            path.display()
+        );
+        for number in 0..10 {
+            let name = format!("t{number}");
+            let task = fixture.launch(named(&name, sh(&script)));
+            line_of(&mut fixture, &path);
+            std::fs::remove_file(&path).unwrap();
+            let pid = fixture.supervisor.status(task).unwrap().pid.unwrap().number();
+            let told = Instant::now();
+            kill(-pid);
+            fixture.wait(&name);
+            let took = told.elapsed();
+            assert!(took < Duration::from_millis(800), "{name} took {took:?}");
         }
     });
 }

@@ -1,6 +1,7 @@
 //! The supervisor on real processes, with a view of what it holds and of the calls that it makes.
 
 mod looks;
+mod turns;
 
 use super::{Options, Supervisor};
 use crate::sys::faults;
