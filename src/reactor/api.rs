@@ -130,6 +130,19 @@ impl Supervisor {
     /// # Errors
     /// When there is no such task, when the system cannot enforce one of the limits, or when the
     /// kernel does not take it: then all are as before.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{Options, Resources, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// let task = supervisor.launch(TaskSpec::new("true"))?;
+    /// supervisor.update(task, Resources { pids_max: Some(None), ..Resources::default() })?;
+    /// let status = supervisor.status(task).ok_or("no task")?;
+    /// let limits = status.identity.spec.resources.as_deref();
+    /// assert_eq!(limits.and_then(|limits| limits.pids_max), Some(None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn update(&mut self, task: TaskId, resources: Resources) -> Result<(), RequestError> {
         self.ask(task, |name| Request::Update { name, resources: Box::new(resources) })
     }

@@ -7,6 +7,7 @@
 #[path = "../supervisor/fixture.rs"]
 mod fixture;
 
+mod delegated;
 mod enforced;
 mod program;
 mod refused;
