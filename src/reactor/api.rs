@@ -225,15 +225,11 @@ impl Supervisor {
         if let Err(invalid) = spec.validate() {
             return Some(RequestError::InvalidTask(invalid));
         }
-        let unsupported = |feature: &str| {
-            let reason = "not available in this version".to_owned();
-            Some(RequestError::Unsupported { feature: feature.to_owned(), reason })
-        };
         if let Some(error) = spec.isolation.as_deref().and_then(isolation::refusal) {
             return Some(error);
         }
-        if spec.cgroup.is_some() {
-            return unsupported("cgroup");
+        if let Some(error) = spec.cgroup.as_deref().and_then(|cgroup| self.refuse_cgroup(cgroup)) {
+            return Some(error);
         }
         let sinks = [("stdout", spec.stdout()), ("stderr", spec.stderr())];
         for (stream, sink) in sinks {
@@ -245,7 +241,7 @@ impl Supervisor {
             }
         }
         if let Some(resources) = &spec.resources
-            && let Some(error) = self.refuse_limits(resources)
+            && let Some(error) = self.refuse_limits(resources, spec.cgroup.as_deref())
         {
             return Some(error);
         }
@@ -316,7 +312,7 @@ impl Supervisor {
     pub fn cgroup_of(&self, status: &Status) -> Option<String> {
         match status.containment? {
             crate::vocabulary::Containment::CgroupV2 => {
-                self.groups.path(&status.identity.name, status.run)
+                self.groups.path(&self.groups.leaf(&status.identity, status.run))
             }
             _ => None,
         }

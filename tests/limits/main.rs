@@ -14,3 +14,4 @@ mod refused;
 mod support;
 mod updated;
 mod vm;
+mod wanted;
