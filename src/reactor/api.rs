@@ -131,6 +131,19 @@ impl Supervisor {
     /// # Errors
     /// When there is no such task, when the system cannot enforce one of the limits, or when the
     /// kernel does not take it: then all are as before.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ostler::{Options, Resources, Supervisor, TaskSpec};
+    /// # let mut supervisor = Supervisor::new(Options::default())?;
+    /// let task = supervisor.launch(TaskSpec::new("true"))?;
+    /// supervisor.update(task, Resources { pids_max: Some(None), ..Resources::default() })?;
+    /// let status = supervisor.status(task).ok_or("no task")?;
+    /// let limits = status.identity.spec.resources.as_deref();
+    /// assert_eq!(limits.and_then(|limits| limits.pids_max), Some(None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn update(&mut self, task: TaskId, resources: Resources) -> Result<(), RequestError> {
         self.ask(task, |name| Request::Update { name, resources: Box::new(resources) })
     }
@@ -213,15 +226,11 @@ impl Supervisor {
         if let Err(invalid) = spec.validate() {
             return Some(RequestError::InvalidTask(invalid));
         }
-        let unsupported = |feature: &str| {
-            let reason = "not available in this version".to_owned();
-            Some(RequestError::Unsupported { feature: feature.to_owned(), reason })
-        };
         if let Some(error) = spec.isolation.as_deref().and_then(isolation::refusal) {
             return Some(error);
         }
-        if spec.cgroup.is_some() {
-            return unsupported("cgroup");
+        if let Some(error) = spec.cgroup.as_deref().and_then(|cgroup| self.refuse_cgroup(cgroup)) {
+            return Some(error);
         }
         let sinks = [("stdout", spec.stdout()), ("stderr", spec.stderr())];
         for (stream, sink) in sinks {
@@ -233,7 +242,7 @@ impl Supervisor {
             }
         }
         if let Some(resources) = &spec.resources
-            && let Some(error) = self.refuse_limits(resources)
+            && let Some(error) = self.refuse_limits(resources, spec.cgroup.as_deref())
         {
             return Some(error);
         }
@@ -304,7 +313,7 @@ impl Supervisor {
     pub fn cgroup_of(&self, status: &Status) -> Option<String> {
         match status.containment? {
             crate::vocabulary::Containment::CgroupV2 => {
-                self.groups.path(&status.identity.name, status.run)
+                self.groups.path(&self.groups.leaf(&status.identity, status.run))
             }
             _ => None,
         }

@@ -5,7 +5,7 @@
 //! the unreaped main process keeps from being used again.
 
 use super::Supervisor;
-use super::groups::{Finish, leaf};
+use super::groups::Finish;
 use super::run::{Main, Rest};
 use crate::engine::Input;
 use crate::sys::reap::{Keep, Look};
@@ -83,9 +83,9 @@ impl Supervisor {
         self.reap_main(task);
         match self.runs.get(task).zip(self.engine.identity(task)) {
             Some((run, identity)) if run.containment == Containment::CgroupV2 => {
-                let (number, name) = (run.number, identity.name.clone());
-                let until_now = self.groups.oom_killed(&leaf(&name, number));
-                if let Finish::Watch(key) = self.groups.finish(&name, number, None, false) {
+                let leaf = self.groups.leaf(identity, run.number);
+                let until_now = self.groups.oom_killed(&leaf);
+                if let Finish::Watch(key) = self.groups.finish(leaf, None, false) {
                     self.register_group(key);
                 }
                 return self.run_over(task, until_now);
@@ -101,7 +101,7 @@ impl Supervisor {
         let Some(run) = self.runs.get(task) else { return };
         let rest = match (run.containment, self.engine.identity(task)) {
             (Containment::CgroupV2, Some(identity)) => {
-                let killed = self.groups.kill(&identity.name, run.number);
+                let killed = self.groups.kill(&self.groups.leaf(identity, run.number));
                 if killed.is_ok() { Vec::new() } else { processes::descendants(run.pid) }
             }
             _ => processes::descendants(run.pid),
@@ -125,7 +125,8 @@ impl Supervisor {
             let Some((run, identity)) = self.runs.get(task).zip(self.engine.identity(task)) else {
                 return;
             };
-            match self.groups.finish(&identity.name.clone(), run.number, Some(task), kill) {
+            let leaf = self.groups.leaf(identity, run.number);
+            match self.groups.finish(leaf, Some(task), kill) {
                 Finish::Gone(oom_killed) => self.run_over(task, oom_killed),
                 Finish::Watch(key) => self.register_group(key),
             }
@@ -155,7 +156,10 @@ impl Supervisor {
     pub(super) fn emptied(&mut self, task: TaskId) {
         self.reap_main(task);
         let oom_killed = match (self.runs.get(task), self.engine.identity(task)) {
-            (Some(run), Some(identity)) => self.groups.release(&identity.name, run.number),
+            (Some(run), Some(identity)) => {
+                let leaf = self.groups.leaf(identity, run.number);
+                self.groups.release(&leaf)
+            }
             _ => None,
         };
         self.run_over(task, oom_killed);
@@ -178,7 +182,7 @@ impl Supervisor {
         let Some(run) = self.runs.get(task) else { return Vec::new() };
         match (run.containment, self.engine.identity(task)) {
             (Containment::CgroupV2, Some(identity)) => {
-                self.groups.processes(&identity.name, run.number)
+                self.groups.processes(&self.groups.leaf(identity, run.number))
             }
             _ => {
                 let (pid, main) = (run.pid, run.main);

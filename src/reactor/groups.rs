@@ -5,7 +5,7 @@ use super::{CgroupMode, Due, Supervisor, register};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{Pid, Stage, StartError, TaskId, Wall};
+use crate::vocabulary::{Identity, Pid, Stage, StartError, TaskId, Wall};
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
@@ -121,10 +121,22 @@ impl Groups {
         matches!(self.tree, Ok(Some(_)))
     }
 
+    /// The name of a run's group: in the tree, or where the task wants it. What stands there may
+    /// be another supervisor's as well: that name says whose it is.
+    pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
+        let leaf = format!("{}.{run}", identity.name);
+        let Some(cgroup) = &identity.spec.cgroup else { return leaf };
+        match (&self.tree, self.mounted.inside(cgroup)) {
+            (Ok(Some(tree)), Some(group)) => {
+                group.join(format!("{}.{leaf}", tree.name())).display().to_string()
+            }
+            _ => leaf,
+        }
+    }
+
     /// Makes the group of one run.
-    pub(super) fn make(&mut self, name: &str, run: u64) -> Result<Placement, StartError> {
+    pub(super) fn make(&mut self, leaf: &str) -> Result<Placement, StartError> {
         self.move_in();
-        let leaf = leaf(name, run);
         let tree = self.tree().map_err(|NoTree(reason)| StartError {
             stage: Stage::Cgroup,
             errno: 0,
@@ -133,7 +145,7 @@ impl Groups {
             retry: false,
             time: Wall::default(),
         })?;
-        match tree.make_group(&leaf) {
+        match tree.make_group(leaf) {
             Ok(directory) => Ok(Placement::new(directory, tree.path().join(leaf))),
             Err(errno) => {
                 let path = tree.path().join(leaf);
@@ -160,56 +172,47 @@ impl Groups {
     }
 
     /// Removes the groups of a run that did not start.
-    pub(super) fn discard(&mut self, name: &str, run: u64) {
-        let leaf = leaf(name, run);
+    pub(super) fn discard(&mut self, leaf: &str) {
         if let Ok(Some(tree)) = &self.tree
-            && let Err(errno) = tree.remove_group_recursively(&leaf)
+            && let Err(errno) = tree.remove_group_recursively(leaf)
         {
             log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
         }
-        self.remove_limits(&leaf);
+        self.remove_limits(leaf);
     }
 
     /// Removes what there is of a run that no v2 group holds, which has ended. The answer: whether
     /// the OOM killer ended a process of it.
-    pub(super) fn release(&mut self, name: &str, run: u64) -> Option<bool> {
-        let leaf = leaf(name, run);
-        let oom_killed = self.oom_killed(&leaf);
-        self.remove_limits(&leaf);
+    pub(super) fn release(&mut self, leaf: &str) -> Option<bool> {
+        let oom_killed = self.oom_killed(leaf);
+        self.remove_limits(leaf);
         oom_killed
     }
 
-    pub(super) fn kill(&self, name: &str, run: u64) -> Result<(), Errno> {
+    pub(super) fn kill(&self, leaf: &str) -> Result<(), Errno> {
         match &self.tree {
-            Ok(Some(tree)) => tree.kill_group(&leaf(name, run)),
+            Ok(Some(tree)) => tree.kill_group(leaf),
             _ => Err(Errno::ENOENT),
         }
     }
 
-    pub(super) fn processes(&self, name: &str, run: u64) -> Vec<Pid> {
+    pub(super) fn processes(&self, leaf: &str) -> Vec<Pid> {
         match &self.tree {
-            Ok(Some(tree)) => tree.processes(&leaf(name, run)),
+            Ok(Some(tree)) => tree.processes(leaf),
             _ => Vec::new(),
         }
     }
 
     /// The path of a run's group.
-    pub(super) fn path(&self, name: &str, run: u64) -> Option<String> {
+    pub(super) fn path(&self, leaf: &str) -> Option<String> {
         match &self.tree {
-            Ok(Some(tree)) => Some(tree.path().join(leaf(name, run)).display().to_string()),
+            Ok(Some(tree)) => Some(tree.path().join(leaf).display().to_string()),
             _ => None,
         }
     }
 
     /// Removes a group whose main process is gone; what is left in it is killed or watched.
-    pub(super) fn finish(
-        &mut self,
-        name: &str,
-        run: u64,
-        owner: Option<TaskId>,
-        kill: bool,
-    ) -> Finish {
-        let leaf = leaf(name, run);
+    pub(super) fn finish(&mut self, leaf: String, owner: Option<TaskId>, kill: bool) -> Finish {
         let oom_killed = self.oom_killed(&leaf);
         let Ok(Some(tree)) = &self.tree else { return Finish::Gone(oom_killed) };
         let removed = tree.remove_group(&leaf);
@@ -244,11 +247,6 @@ fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> S
         Err(reason) => Err(reason),
     };
     System { mounted, tree }
-}
-
-/// The name of a run's group.
-pub(super) fn leaf(name: &str, run: u64) -> String {
-    format!("{name}.{run}")
 }
 
 /// What a look at a watched group says.

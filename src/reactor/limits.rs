@@ -1,23 +1,24 @@
 //! Limits of tasks: refused where the system cannot enforce them, put in place before the first
 //! process of a run is there, and changed while it lives.
 
-use super::groups::{Groups, leaf};
+use super::groups::Groups;
 use super::run::Main;
 use super::{CgroupMode, Supervisor};
 use crate::engine::{Input, Updated};
-use crate::sys::cgroup::{Controller, Failed, Limits, NotUpdated, Plan, Refused};
+use crate::sys::cgroup::{Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
 use crate::vocabulary::{
-    Containment, Pid, RequestError, Resources, Stage, StartError, TaskId, Ticket, Wall,
+    Containment, InvalidField, Pid, RequestError, Resources, Stage, StartError, TaskId, Ticket,
+    Wall,
 };
 use nix::errno::Errno;
 
 /// A run that lives.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Living<'a> {
-    pub(super) name: &'a str,
-    pub(super) run: u64,
+    /// The name of its group.
+    pub(super) leaf: &'a str,
     /// A v2 group holds all its processes.
     pub(super) contained: bool,
     pub(super) main: Option<Pid>,
@@ -34,8 +35,7 @@ impl Groups {
     /// Puts the limits of a new run in place. After an error nothing of them is left.
     pub(super) fn limit(
         &mut self,
-        name: &str,
-        run: u64,
+        leaf: &str,
         resources: &Resources,
         placement: Option<Placement>,
     ) -> Result<Option<Placement>, StartError> {
@@ -49,19 +49,18 @@ impl Groups {
         })?;
         let (limits, system) = self.limits_and_system();
         let groups = limits
-            .make(system, &leaf(name, run), &plan)
+            .make(system, leaf, &plan)
             .map_err(|failed| start_error(Stage::Limits, failed.errno, failed.tried))?;
         Ok(Placement::and_into(placement, groups, plan.slows()))
     }
 
     /// Changes the limits of a run that lives, all or none.
     fn update(&mut self, living: Living<'_>, resources: &Resources) -> Result<(), NotUpdated> {
-        let leaf = leaf(living.name, living.run);
-        let plan = self.plan(resources, Some(&leaf)).map_err(NotUpdated::Refused)?;
+        let leaf = living.leaf;
+        let plan = self.plan(resources, Some(leaf)).map_err(NotUpdated::Refused)?;
         let (limits, system) = self.limits_and_system();
-        let processes =
-            || system.tree.ok().filter(|_| living.contained).map(|t| t.processes(&leaf));
-        limits.update(system, &leaf, &plan, living.main, processes)
+        let processes = || system.tree.ok().filter(|_| living.contained).map(|t| t.processes(leaf));
+        limits.update(system, leaf, &plan, living.main, processes)
     }
 
     /// Whether the OOM killer ended a process of a run; `None` where nobody counts.
@@ -76,6 +75,12 @@ impl Groups {
         }
     }
 
+    /// Why no task can have a group.
+    fn why_no_tree(&mut self) -> Option<String> {
+        self.prepare();
+        self.system().tree.err().map(|NoTree(reason)| reason.clone())
+    }
+
     /// The controllers with which limits can be enforced.
     pub(super) fn controllers(&self) -> Vec<Controller> {
         Limits::available(self.system(), self.is_movable())
@@ -83,10 +88,21 @@ impl Groups {
 }
 
 impl Supervisor {
-    /// Why a launch with these limits is refused.
-    pub(super) fn refuse_limits(&mut self, resources: &Resources) -> Option<RequestError> {
+    /// Why a launch with these limits is refused; `cgroup`: the task wants its group there.
+    pub(super) fn refuse_limits(
+        &mut self,
+        resources: &Resources,
+        cgroup: Option<&str>,
+    ) -> Option<RequestError> {
         if resources.is_unlimited() {
             return None;
+        }
+        if cgroup.is_some() {
+            return Some(RequestError::Unsupported {
+                feature: "resources".to_owned(),
+                reason: "a task with a cgroup has the limits of that group: set them there"
+                    .to_owned(),
+            });
         }
         if self.options.cgroup == CgroupMode::Never {
             return Some(RequestError::Unsupported {
@@ -95,6 +111,22 @@ impl Supervisor {
             });
         }
         self.groups.plan(resources, None).err().map(unsupported)
+    }
+
+    /// Why a launch into this group is refused.
+    pub(super) fn refuse_cgroup(&mut self, cgroup: &str) -> Option<RequestError> {
+        let reason = match self.options.cgroup {
+            CgroupMode::Never => Some("cgroups are switched off in this supervisor".to_owned()),
+            CgroupMode::Auto | CgroupMode::Require => self.groups.why_no_tree(),
+        };
+        if let Some(reason) = reason {
+            return Some(RequestError::Unsupported { feature: "cgroup".to_owned(), reason });
+        }
+        let field = "cgroup".to_owned();
+        Some(match self.groups.mounted().check_group(cgroup).err()? {
+            NoGroup::NotThere(reason) => RequestError::InvalidTask(InvalidField { field, reason }),
+            NoGroup::NotOurs(reason) => RequestError::NotPermitted { field, reason },
+        })
     }
 
     /// Changes the limits of a task: in its run, if it has one.
@@ -111,13 +143,16 @@ impl Supervisor {
             Some(resources) => resources.changed_by(change),
             None => change.clone(),
         };
-        if let Some(error) = self.refuse_limits(&resources) {
+        if let Some(error) = self.refuse_limits(&resources, identity.spec.cgroup.as_deref()) {
             return Err(error);
         }
+        if identity.spec.cgroup.is_some() {
+            return Ok(());
+        }
         let Some(run) = self.runs.get(task) else { return Ok(()) };
+        let leaf = self.groups.leaf(&identity, run.number);
         let living = Living {
-            name: &identity.name,
-            run: run.number,
+            leaf: &leaf,
             contained: run.containment == Containment::CgroupV2,
             main: (run.main == Main::Alive).then_some(run.pid),
         };
@@ -185,7 +220,7 @@ mod tests {
     fn a_launch_that_fails_leaves_no_group() {
         let _alone = COUNTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut supervisor = Supervisor::new(Options::default()).unwrap();
-        if supervisor.refuse_limits(limited().resources.as_deref().unwrap()).is_some() {
+        if supervisor.refuse_limits(limited().resources.as_deref().unwrap(), None).is_some() {
             println!("skipped: no permission to limit anything");
             return;
         }

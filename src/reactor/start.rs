@@ -9,12 +9,13 @@ use crate::sys::failure::start_error;
 use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
-use crate::vocabulary::{Containment, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall};
+use crate::vocabulary::{
+    Containment, Identity, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+};
 use mio::Interest;
 use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::Arc;
 
 /// Starts that wait for their turn, so that a storm of them leaves time for everything else.
 #[derive(Debug, Default)]
@@ -54,19 +55,14 @@ impl Starts {
 impl Supervisor {
     pub(super) fn start(&mut self, task: TaskId, run: u64) {
         let Some(identity) = self.engine.identity(task).cloned() else { return };
-        let outcome = self.try_start(task, run, &identity.name, &identity.spec);
+        let outcome = self.try_start(task, run, &identity);
         if let Err(error) = outcome {
             self.inputs.push_back((task, Input::StartFailed(error)));
         }
     }
 
-    fn try_start(
-        &mut self,
-        task: TaskId,
-        run: u64,
-        name: &str,
-        spec: &Arc<TaskSpec>,
-    ) -> Result<(), StartError> {
+    fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
+        let Identity { name, spec, .. } = identity;
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
         if !self.relay.has_opened(task) && !self.affords_streams(spec) {
@@ -75,7 +71,7 @@ impl Supervisor {
         }
         self.relay.open(task, name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
-        let spawned = self.make_group(name, run, spec).and_then(|group| {
+        let spawned = self.make_group(identity, run).and_then(|group| {
             let streams = Streams {
                 stdin: spec.inherit_stdin.then_some(0),
                 stdout: raw_end(&ends.stdout, StreamKind::Stdout),
@@ -87,7 +83,8 @@ impl Supervisor {
                 .map(|spawned| (spawned, contained))
                 .inspect_err(|_| {
                     if group.is_some() {
-                        self.groups.discard(name, run);
+                        let leaf = self.groups.leaf(identity, run);
+                        self.groups.discard(&leaf);
                     }
                 })
         });
@@ -106,16 +103,22 @@ impl Supervisor {
     /// The run's groups, where it is to have some and can.
     fn make_group(
         &mut self,
-        name: &str,
+        identity: &Identity,
         run: u64,
-        spec: &TaskSpec,
     ) -> Result<Option<Placement>, StartError> {
         if self.options.cgroup == CgroupMode::Never {
             return Ok(None);
         }
+        self.groups.prepare();
+        let spec = &identity.spec;
         let limits = spec.resources.as_deref().filter(|resources| !resources.is_unlimited());
-        let required = self.options.cgroup == CgroupMode::Require;
-        let placement = match self.groups.make(name, run) {
+        let required = self.options.cgroup == CgroupMode::Require || spec.cgroup.is_some();
+        let leaf = self.groups.leaf(identity, run);
+        let placement = match self.groups.make(&leaf) {
+            // The group above may hold back whoever is in it.
+            Ok(placement) if spec.cgroup.is_some() => {
+                return Ok(Placement::and_into(Some(placement), Vec::new(), true));
+            }
             Ok(placement) => Some(placement),
             Err(error) if required || limits.is_some() && self.groups.has_tree() => {
                 return Err(error);
@@ -124,9 +127,9 @@ impl Supervisor {
         };
         let Some(limits) = limits else { return Ok(placement) };
         let contained = placement.is_some();
-        self.groups.limit(name, run, limits, placement).inspect_err(|_| {
+        self.groups.limit(&leaf, limits, placement).inspect_err(|_| {
             if contained {
-                self.groups.discard(name, run);
+                self.groups.discard(&leaf);
             }
         })
     }
@@ -240,7 +243,8 @@ impl Supervisor {
             && self.options.cgroup != CgroupMode::Never
             && let Some(identity) = self.engine.identity(task)
         {
-            self.groups.discard(&identity.name, run.number);
+            let leaf = self.groups.leaf(identity, run.number);
+            self.groups.discard(&leaf);
         }
         self.relay.abort_run(task);
         self.inputs.push_back((task, Input::StartFailed(error)));

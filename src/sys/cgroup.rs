@@ -8,11 +8,13 @@ mod limits;
 mod settings;
 mod stale;
 mod v1;
+mod wanted;
 
 pub(crate) use controllers::Controller;
 pub(crate) use limits::{Failed, Limits, NotUpdated, Plan, System};
 pub(crate) use settings::Refused;
 pub(crate) use stale::sweep_v1;
+pub(crate) use wanted::NoGroup;
 
 use super::faults;
 use super::own_process::kernel_is_at_least;
@@ -179,6 +181,11 @@ impl Tree {
         Ok(())
     }
 
+    /// The last part of its path.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The tree's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -207,7 +214,8 @@ impl Tree {
                 || may_move && is_alone(own))
     }
 
-    /// Makes a group and opens its directory, for CLONE_INTO_CGROUP.
+    /// Makes a group and opens its directory, for CLONE_INTO_CGROUP. As everywhere: `name` is a
+    /// path below the tree, or absolute for a group that a task wants elsewhere.
     pub(crate) fn make_group(&self, name: &str) -> Result<OwnedFd, Errno> {
         faults::check("mkdirat")?;
         mkdirat(&self.directory, name, Mode::from_bits_truncate(0o755))?;

@@ -7,9 +7,11 @@
 #[path = "../supervisor/fixture.rs"]
 mod fixture;
 
+mod delegated;
 mod enforced;
 mod program;
 mod refused;
 mod support;
 mod updated;
 mod vm;
+mod wanted;

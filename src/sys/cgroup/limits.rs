@@ -343,7 +343,7 @@ impl Limits {
     /// Whether the OOM killer ended a process of the run; `None` where nobody counts.
     pub(crate) fn oom_killed(&self, system: System<'_>, run: &str) -> Option<bool> {
         if let Ok(tree) = system.tree
-            && self.tree_counts_memory
+            && (self.tree_counts_memory || run.starts_with('/'))
         {
             let events = read(&tree.path().join(run).join("memory.events")).ok()?;
             return counter(&events, "oom_kill").map(|kills| kills > 0);
