@@ -43,7 +43,7 @@ impl Traced {
             .spawn()
             .unwrap();
         let traced = Traced { directory, daemon };
-        traced.until(|traced| traced.client().arg("version").status().unwrap().success());
+        traced.until(|traced| traced.client().arg("ps").status().unwrap().success());
         // The first launch makes what all share.
         traced.launch_and_wait("warm-up");
         Some(traced)

@@ -59,7 +59,7 @@ fn a_task_lives_inside_and_ends_alone() {
         assert_eq!(status.containment, Some(Containment::CgroupV2));
         let own = PathBuf::from(fixture.supervisor.cgroup_of(&status).unwrap());
         assert_eq!(own.parent(), Some(&*group.path));
-        assert_eq!(group.inside(), [own.clone()]);
+        assert_eq!(group.inside(), std::slice::from_ref(&own));
         let procs = || std::fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
         fixture.until(|_| (procs().lines().count() == 2).then_some(()));
         let pids: Vec<i32> = procs().lines().map(|pid| pid.parse().unwrap()).collect();
