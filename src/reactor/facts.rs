@@ -19,6 +19,16 @@ impl Supervisor {
     /// # }
     /// ```
     pub fn facts(&self) -> Facts {
+        // Found out once, and again when the groups of tasks are made or turn out impossible: it
+        // costs a hundred system calls, and whoever may connect may ask.
+        let known = self.known_facts.get(self.groups.stage());
+        known.map_or_else(
+            || self.find_facts(),
+            |known| known.get_or_init(|| self.find_facts()).clone(),
+        )
+    }
+
+    fn find_facts(&self) -> Facts {
         let kernel = own_process::kernel_release();
         let mut features = Vec::new();
         if self.options.cgroup != CgroupMode::Never {

@@ -79,6 +79,15 @@ impl Groups {
         }
     }
 
+    /// How far the making of the tree is: untried, made, impossible.
+    pub(super) fn stage(&self) -> usize {
+        match &self.tree {
+            Ok(None) => 0,
+            Ok(Some(_)) => 1,
+            Err(_) => 2,
+        }
+    }
+
     /// The tree, made when it is first wanted.
     pub(super) fn tree(&mut self) -> Result<&Tree, &NoTree> {
         if matches!(self.tree, Ok(None)) {

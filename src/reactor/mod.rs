@@ -44,6 +44,7 @@ use orphans::Looks;
 use output::{Relay, RelayOptions};
 use run::Runs;
 use start::Starts;
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -102,6 +103,8 @@ pub struct Supervisor {
     relay_has_more: bool,
     wakeups: u64,
     longest_turn_us: u64,
+    /// By the stage of the groups.
+    known_facts: [OnceCell<Facts>; 3],
 }
 
 /// What a deadline of the reactor's own is for.
@@ -185,6 +188,7 @@ impl Supervisor {
             relay_has_more: false,
             wakeups: 0,
             longest_turn_us: 0,
+            known_facts: Default::default(),
         })
     }
 

@@ -31,3 +31,13 @@ fn a_storm_of_starts_is_spread_over_turns_that_are_told_in_full() {
     }
     rig.until(|rig| tasks.iter().all(|&task| rig.state(task) == Some(StateName::Exited)));
 }
+
+#[test]
+fn facts_are_found_out_once() {
+    let supervisor = Supervisor::new(Options::default()).expect("a supervisor");
+    let first = supervisor.facts();
+    // Where there are v1 groups one is made to find out what it offers.
+    let before = faults::calls("mkdir");
+    assert_eq!(supervisor.facts(), first);
+    assert_eq!(faults::calls("mkdir"), before);
+}
