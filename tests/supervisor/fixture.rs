@@ -62,14 +62,14 @@ pub(crate) fn alone(test: impl Fn(Fixture)) {
         // the test harness's output, which the child does not use.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
-                // What the harness captures of a child is never shown.
-                std::panic::set_hook(Box::new(|panic| {
-                    let text = format!("{panic}\n");
-                    let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
-                }));
                 let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     test(Fixture::new(options));
                 }));
+                if let Err(panic) = &outcome {
+                    // What the harness captures of a child is never shown.
+                    let text = panic.downcast_ref::<String>().map_or("panicked", String::as_str);
+                    let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
+                }
                 // SAFETY: ends the child without running what belongs to the parent.
                 unsafe { nix::libc::_exit(i32::from(outcome.is_err())) }
             }
