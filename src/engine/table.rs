@@ -34,7 +34,8 @@ impl Table {
         self.get(id)?;
         let task = self.slots.try_remove(id.index())?;
         if let Some(generation) = self.generations.get_mut(id.index()) {
-            *generation = generation.wrapping_add(1);
+            // What does not fit an id would never be found again.
+            *generation = generation.wrapping_add(1) & TaskId::GENERATION_MASK;
         }
         self.exited -= usize::from(task.state.is_exited());
         self.names.remove(&task.identity.name);
@@ -82,5 +83,27 @@ impl Table {
     fn id(&self, index: usize) -> TaskId {
         // A slab of tasks is bounded by `limits::TASKS_MAX`, far below 2^32.
         TaskId::new(index as u32, self.generations.get(index).copied().unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::{Identity, TaskSpec, Wall};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_place_can_be_used_for_ever() {
+        let mut table = Table { generations: vec![TaskId::GENERATION_MASK], ..Table::default() };
+        for number in 0..3 {
+            let spec = Arc::new(TaskSpec::new("x"));
+            let identity = Identity { name: "x".into(), number, created: Wall::default(), spec };
+            let id = table.insert(Task::new(Arc::new(identity), 0, Duration::ZERO));
+            assert!(table.get(id).is_some(), "{id}");
+            assert_eq!(table.find("x"), Some(id));
+            assert!(table.remove(id).is_some(), "{id}");
+            assert!(table.get(id).is_none());
+        }
     }
 }
