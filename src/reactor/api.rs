@@ -182,6 +182,7 @@ impl Supervisor {
         };
         let name = identity.name.to_string();
         let ticket = self.submit(request(name));
+        self.starts.refill();
         self.settle();
         let reply = self.replies.iter().position(|(answered, _)| *answered == ticket);
         match reply.and_then(|index| self.replies.remove(index)) {
@@ -210,14 +211,23 @@ impl Supervisor {
     /// # }
     /// ```
     pub fn submit(&mut self, request: Request) -> Ticket {
+        let ticket = self.new_ticket();
+        self.submit_as(ticket, request);
+        ticket
+    }
+
+    pub(super) fn new_ticket(&mut self) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        ticket
+    }
+
+    pub(super) fn submit_as(&mut self, ticket: Ticket, request: Request) {
         self.now = clock::now();
         match self.refusal(&request) {
-            Some(error) => self.replies.push_back((ticket, Err(error))),
+            Some(error) => self.deliver(ticket, Err(error)),
             None => self.engine.request(self.now, ticket, request),
         }
-        ticket
     }
 
     /// What this supervisor cannot give, whatever the engine would say.

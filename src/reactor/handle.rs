@@ -2,13 +2,14 @@
 
 use super::{Facts, Figures, Supervisor};
 use crate::sys::wake_pipe::{WakeReader, WakeWriter, wake_pipe};
+use crate::vocabulary::limits::ORDERS_PER_TURN;
 use crate::vocabulary::{Event, Reply, Request, Status, Ticket};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Asks a supervisor from any thread. Cheap to clone.
 ///
@@ -54,7 +55,8 @@ impl std::error::Error for Disconnected {}
 
 #[derive(Debug)]
 struct Shared {
-    orders: Mutex<Vec<Order>>,
+    /// `None` once the supervisor is gone.
+    orders: Mutex<Option<VecDeque<Order>>>,
     writer: WakeWriter,
 }
 
@@ -67,6 +69,12 @@ enum Order {
     Figures(SyncSender<Figures>),
     Subscribe(SyncSender<Event>),
     Wake,
+}
+
+impl Shared {
+    fn orders(&self) -> MutexGuard<'_, Option<VecDeque<Order>>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Handle {
@@ -130,7 +138,8 @@ impl Handle {
 
     /// Makes [`Supervisor::turn`] return early.
     pub fn wake(&self) {
-        self.push(Order::Wake);
+        // Nobody is there to be woken else.
+        let _ = self.push(Order::Wake);
     }
 
     fn order<T>(
@@ -139,19 +148,14 @@ impl Handle {
         order: impl FnOnce(SyncSender<T>) -> Order,
     ) -> Result<Receiver<T>, Disconnected> {
         let (sender, receiver) = sync_channel(queued);
-        // One reference is the supervisor's.
-        if Arc::strong_count(&self.shared) < 2 {
-            return Err(Disconnected);
-        }
-        self.push(order(sender));
+        self.push(order(sender))?;
         Ok(receiver)
     }
 
-    fn push(&self, order: Order) {
-        let mut orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.push(order);
-        drop(orders);
+    fn push(&self, order: Order) -> Result<(), Disconnected> {
+        self.shared.orders().as_mut().ok_or(Disconnected)?.push_back(order);
         self.shared.writer.wake();
+        Ok(())
     }
 }
 
@@ -167,7 +171,7 @@ pub(super) struct Orders {
 impl Orders {
     pub(super) fn new() -> io::Result<Orders> {
         let (reader, writer) = wake_pipe()?;
-        let shared = Arc::new(Shared { orders: Mutex::new(Vec::new()), writer });
+        let shared = Arc::new(Shared { orders: Mutex::new(Some(VecDeque::new())), writer });
         Ok(Orders { shared, reader, waiting: HashMap::new(), subscribers: Vec::new() })
     }
 
@@ -193,7 +197,7 @@ impl AsFd for Orders {
 impl Drop for Orders {
     /// Whoever waits learns that there is no answer: its sender goes with the order.
     fn drop(&mut self) {
-        self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.shared.orders() = None;
     }
 }
 
@@ -205,14 +209,14 @@ impl Supervisor {
 
     pub(super) fn take_orders(&mut self) {
         self.orders.reader.drain();
-        let orders = std::mem::take(
-            &mut *self.orders.shared.orders.lock().unwrap_or_else(PoisonError::into_inner),
-        );
-        for order in orders {
+        for _ in 0..ORDERS_PER_TURN {
+            let order = self.orders.shared.orders().as_mut().and_then(VecDeque::pop_front);
+            let Some(order) = order else { return };
             match order {
                 Order::Request(request, sender) => {
-                    let ticket = self.submit(*request);
+                    let ticket = self.new_ticket();
                     self.orders.waiting.insert(ticket, sender);
+                    self.submit_as(ticket, *request);
                     self.settle();
                 }
                 Order::Status(name, sender) => {
@@ -229,6 +233,8 @@ impl Supervisor {
                 Order::Wake => {}
             }
         }
+        // There may be more: the next turn comes at once.
+        self.orders.shared.writer.wake();
     }
 
     /// Hands an answer to the thread that waits for it, or queues it for this one.

@@ -56,7 +56,7 @@ impl Supervisor {
             .into_iter()
             .flatten()
             .min()
-            .map(|at| at.since(self.now.mono))
+            .map(|at| at.since(clock::now().mono))
     }
 
     fn has_more(&self) -> bool {

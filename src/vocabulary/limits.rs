@@ -68,6 +68,8 @@ pub const SEND_PATIENCE: Duration = Duration::from_secs(5);
 pub const RECEIVE_TURN_BYTES: usize = 256 << 10;
 /// Calls of one client in one turn, most of them about 10 us each.
 pub const CALLS_PER_TURN: usize = 64;
+/// Orders of other threads in one turn, most of them about 10 us each.
+pub const ORDERS_PER_TURN: usize = 256;
 /// Connections accepted in one turn, about 20 us each.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// About the size of one piece of a list or of events: writing it takes under 1 ms.

@@ -1,7 +1,7 @@
 //! A guest leaves its host alone.
 
 use crate::fixture::{Fixture, guests, named, sh};
-use ostler::{IfExists, Options, Request};
+use ostler::{IfExists, Options, Request, RequestError};
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,7 +72,23 @@ fn a_handle_without_a_supervisor_says_so() {
     let waiting = handle.submit(Request::Wait { name: "x".into(), id: None, timeout: None });
     drop(fixture);
     assert!(waiting.unwrap().recv().is_err());
+    let other = handle.clone();
     assert!(handle.status("x").is_err());
+    assert!(other.submit(Request::Remove { name: "x".into(), force: false }).is_err());
+}
+
+#[test]
+fn what_another_thread_asks_in_vain_is_answered_to_it() {
+    let mut fixture = Fixture::new(Options::default());
+    let handle = fixture.supervisor.handle();
+    let spec = Box::new(named("no/name", sh("")));
+    let timeout = Duration::from_secs(60);
+    let launch = Request::Launch { spec, if_exists: IfExists::Fail, timeout };
+    let answer = handle.submit(launch).unwrap();
+    let refused = fixture.until(|_| answer.try_recv().ok());
+    assert!(matches!(refused, Err(RequestError::InvalidTask(_))), "{refused:?}");
+    assert_eq!(fixture.supervisor.next_reply(), None);
+    assert_ne!(fixture.supervisor.next_deadline(), Some(Duration::ZERO));
 }
 
 #[test]

@@ -55,6 +55,15 @@ pub(crate) fn owners() -> Vec<Options> {
 pub(crate) fn alone(test: impl Fn(Fixture)) {
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
+    // What the harness captures of a child is never shown. Not in the child: another thread may
+    // hold the lock of the hook at the fork.
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            let text = format!("{panic}\n");
+            let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
+        }));
+    });
     for options in owners() {
         let told = format!("{options:?}");
         // SAFETY: the child goes on with this thread alone and ends by _exit. The locks that other
