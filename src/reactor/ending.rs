@@ -23,9 +23,8 @@ impl Supervisor {
         if run.main != Main::Alive {
             return;
         }
-        let starting = run.start.is_some();
         let keep = match run.containment {
-            Containment::Session if !starting => Keep::Zombie,
+            Containment::Session => Keep::Zombie,
             _ => Keep::Nothing,
         };
         let look = reap::look(run.pid, run.pidfd.as_ref(), keep);
@@ -34,7 +33,7 @@ impl Supervisor {
             Look::Ended(status) => status,
             Look::Gone => ExitStatus::Unknown,
         };
-        let killed = run.rest == Some(Rest::Killed);
+        let (starting, killed) = (run.start.is_some(), run.rest == Some(Rest::Killed));
         // Closing it also takes it out of the epoll set.
         run.pidfd = None;
         run.main = Main::Zombie;
@@ -117,20 +116,12 @@ impl Supervisor {
     }
 
     /// Ends or awaits what the main process left.
-    fn end_rest(&mut self, task: TaskId) {
+    pub(super) fn end_rest(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
         let kill = run.rest == Some(Rest::Killed);
         if run.containment == Containment::CgroupV2 {
             self.reap_main(task);
-            let Some((run, identity)) = self.runs.get(task).zip(self.engine.identity(task)) else {
-                return;
-            };
-            let leaf = self.groups.leaf(identity, run.number);
-            match self.groups.finish(leaf, Some(task), kill) {
-                Finish::Gone(oom_killed) => self.run_over(task, oom_killed),
-                Finish::Watch(key) => self.register_group(key),
-            }
-            return;
+            return self.end_group(task, kill);
         }
         if kill && run.main == Main::Zombie {
             let _ = processes::kill_group(run.pid, Signal::KILL);
@@ -140,6 +131,29 @@ impl Supervisor {
             self.reap_main(task);
         }
         self.look_at_rest(task);
+    }
+
+    /// Removes the group of a run, once nothing is left in it.
+    fn end_group(&mut self, task: TaskId, kill: bool) {
+        let Some((run, identity)) = self.runs.get(task).zip(self.engine.identity(task)) else {
+            return;
+        };
+        if let Some(key) = run.group {
+            if kill {
+                self.groups.kill_watched(key);
+            }
+            return self.group_changed(key);
+        }
+        let leaf = self.groups.leaf(identity, run.number);
+        match self.groups.finish(leaf, Some(task), kill) {
+            Finish::Gone(oom_killed) => self.run_over(task, oom_killed),
+            Finish::Watch(key) => {
+                if let Some(run) = self.runs.get_mut(task) {
+                    run.group = Some(key);
+                }
+                self.register_group(key);
+            }
+        }
     }
 
     /// Reaps a main process that was left as a zombie.
@@ -168,8 +182,15 @@ impl Supervisor {
     /// Nothing is left of a run, its groups included.
     pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
         self.reap_main(task);
-        self.runs.remove(task);
-        self.inputs.push_back((task, Input::Empty { oom_killed }));
+        let start = self.runs.remove(task).and_then(|run| run.start);
+        let input = match start.and_then(|start| start.failure) {
+            Some(error) => {
+                self.relay.abort_run(task);
+                Input::StartFailed(error)
+            }
+            None => Input::Empty { oom_killed },
+        };
+        self.inputs.push_back((task, input));
     }
 
     /// Names the processes of a run.

@@ -12,6 +12,8 @@ use std::time::Duration;
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 /// Orphans whose signal was lost stay zombies for this long at most.
 const ORPHAN_SWEEP: Duration = Duration::from_secs(1);
+/// How soon the end of a guest's task is seen that the loop could not be made to tell.
+const UNWATCHED_LOOK: Duration = Duration::from_millis(250);
 /// Zombies that one sweep takes by itself; more of them are found by a scan of the table.
 const SWEEP_MAX: usize = 16;
 
@@ -27,8 +29,6 @@ pub(super) struct Sweep {
     due: Option<Mono>,
     /// Reaped already, by way of their pidfds: their signals are due, or were lost.
     reaped: Vec<Pid>,
-    /// There has been a run without a pidfd: a signal that was lost may have been its.
-    pub(super) without_pidfd: bool,
 }
 
 impl Sweep {
@@ -60,7 +60,7 @@ impl Supervisor {
                 match self.runs.of_pid(pid) {
                     None if self.sweep.was_reaped(pid) => {}
                     None => self.reap_orphan(pid),
-                    Some(task) if self.has_pidfd(task) => {}
+                    Some(task) if self.is_watched(task) => {}
                     Some(task) => self.process_ended(task),
                 }
             }
@@ -68,15 +68,23 @@ impl Supervisor {
                 break;
             }
         }
-        if self.sweep.without_pidfd {
+        // The signal of another one may have been lost in this one.
+        if self.runs.unwatched() > 0 {
             self.schedule_sweep(self.sweep.not_before.max(self.now.mono));
         } else {
             self.schedule_sweep(self.now.mono + ORPHAN_SWEEP);
         }
     }
 
-    fn has_pidfd(&self, task: TaskId) -> bool {
-        self.runs.get(task).is_some_and(|run| run.pidfd.is_some())
+    fn is_watched(&self, task: TaskId) -> bool {
+        self.runs.get(task).is_some_and(|run| run.watched)
+    }
+
+    /// There are tasks whose end the loop does not tell: SIGCHLD does, or a scan from time to time.
+    pub(super) fn look_for_unwatched(&mut self) {
+        if self.child_signal.is_none() {
+            self.schedule_sweep(self.now.mono + UNWATCHED_LOOK);
+        }
     }
 
     fn schedule_sweep(&mut self, at: Mono) {
@@ -93,6 +101,11 @@ impl Supervisor {
     pub(super) fn sweep_children(&mut self) {
         self.sweep.due = None;
         self.sweep.not_before = self.now.mono + SWEEP_PAUSE;
+        if self.child_signal.is_none() {
+            // Other children are none of our business.
+            self.sweep.scan = Some(0);
+            return;
+        }
         for _ in 0..SWEEP_MAX {
             let Some(pid) = reap::any_zombie() else { return };
             match self.runs.of_pid(pid) {
@@ -116,15 +129,18 @@ impl Supervisor {
         let to = from.saturating_add(EXITS_PER_TURN).min(self.runs.places());
         for index in from..to {
             if let Some(run) = self.runs.at(index)
-                && run.pidfd.is_none()
+                && !run.watched
             {
                 let task = run.task;
                 self.process_ended(task);
             }
         }
         self.sweep.scan = (to < self.runs.places()).then_some(to);
-        if self.sweep.scan.is_none() {
-            self.schedule_sweep(self.now.mono + SWEEP_PAUSE);
+        match (self.sweep.scan, &self.child_signal) {
+            (Some(_), _) => {}
+            (None, Some(_)) => self.schedule_sweep(self.now.mono + SWEEP_PAUSE),
+            (None, None) if self.runs.unwatched() > 0 => self.look_for_unwatched(),
+            (None, None) => {}
         }
     }
 

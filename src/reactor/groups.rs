@@ -15,6 +15,8 @@ use std::time::Duration;
 /// How soon a group that could not be removed is tried again; doubled up to the second.
 const TRY_AGAIN: Duration = Duration::from_millis(1);
 const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
+/// How often what fails for another reason than processes in the group is tried again.
+const TRIES_MAX: u32 = 8;
 
 /// All groups of this supervisor.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ struct Watched {
     events: Option<OwnedFd>,
     /// Who waits for it.
     owner: Option<TaskId>,
+    /// What is in it is still to be killed.
     kill: bool,
     tries: u32,
 }
@@ -180,16 +183,6 @@ impl Groups {
         }
     }
 
-    /// Removes the groups of a run that did not start.
-    pub(super) fn discard(&mut self, leaf: &str) {
-        if let Ok(Some(tree)) = &self.tree
-            && let Err(errno) = tree.remove_group_recursively(leaf)
-        {
-            log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
-        }
-        self.remove_limits(leaf);
-    }
-
     /// Removes what there is of a run that no v2 group holds, which has ended. The answer: whether
     /// the OOM killer ended a process of it.
     pub(super) fn release(&mut self, leaf: &str) -> Option<bool> {
@@ -224,22 +217,28 @@ impl Groups {
     pub(super) fn finish(&mut self, leaf: String, owner: Option<TaskId>, kill: bool) -> Finish {
         let oom_killed = self.oom_killed(&leaf);
         let Ok(Some(tree)) = &self.tree else { return Finish::Gone(oom_killed) };
-        let removed = tree.remove_group(&leaf);
-        if removed != Err(Errno::EBUSY) {
-            if let Err(errno) = removed {
-                log::warn!("cannot remove cgroup {leaf}: {}", errno.desc());
-            }
+        if tree.remove_group(&leaf).is_ok() {
             self.remove_limits(&leaf);
             return Finish::Gone(oom_killed);
-        }
-        if kill && let Err(errno) = tree.kill_group(&leaf) {
-            log::warn!("cannot kill cgroup {leaf}: {}", errno.desc());
         }
         let events = tree.open_events(&leaf).ok();
         self.next_generation = self.next_generation.wrapping_add(1) & GENERATION_MASK;
         let generation = self.next_generation;
         let watched = Watched { generation, leaf, events, owner, kill, tries: 0 };
         Finish::Watch(Key { index: self.watched.insert(watched) as u32, generation })
+    }
+
+    /// What is left in a watched group is to be killed.
+    pub(super) fn kill_watched(&mut self, key: Key) {
+        if let Some(watched) = self.get_mut(key) {
+            watched.kill = true;
+        }
+    }
+
+    /// How many groups are watched.
+    #[cfg(test)]
+    pub(super) fn watched(&self) -> usize {
+        self.watched.len()
     }
 
     fn get_mut(&mut self, key: Key) -> Option<&mut Watched> {
@@ -284,7 +283,10 @@ impl Supervisor {
         match self.groups.look(key) {
             Progress::Waiting => {}
             Progress::Removed(owner, oom_killed) => {
-                if let Some(task) = owner {
+                // It may be at another run by now.
+                let waits =
+                    |task: &TaskId| self.runs.get(*task).is_some_and(|run| run.group == Some(key));
+                if let Some(task) = owner.filter(waits) {
                     self.run_over(task, oom_killed);
                 }
             }
@@ -292,6 +294,14 @@ impl Supervisor {
                 self.deadlines.add(self.now.mono + wait, Due::Group(key));
             }
         }
+    }
+}
+
+impl Watched {
+    fn try_again(&mut self) -> Progress {
+        self.tries = self.tries.saturating_add(1);
+        let wait = TRY_AGAIN.saturating_mul(1 << self.tries.min(7));
+        Progress::TryAgain(wait.min(TRY_AGAIN_MAX))
     }
 }
 
@@ -304,21 +314,28 @@ impl Groups {
         else {
             return Progress::Waiting;
         };
+        if watched.kill {
+            match tree.kill_group(&watched.leaf) {
+                Ok(()) => watched.kill = false,
+                Err(errno) => {
+                    if watched.tries == 0 {
+                        let leaf = &watched.leaf;
+                        log::warn!("cannot kill cgroup {leaf}, trying again: {}", errno.desc());
+                    }
+                    return watched.try_again();
+                }
+            }
+        }
         if watched.events.as_ref().is_some_and(cgroup::is_populated) {
             return Progress::Waiting;
         }
         let oom_killed = self.limits.oom_killed(system(&self.mounted, &self.tree), &watched.leaf);
-        match tree.remove_group_recursively(&watched.leaf) {
-            Err(Errno::EBUSY) => {
-                if watched.kill {
-                    let _ = tree.kill_group(&watched.leaf);
-                }
-                watched.tries = watched.tries.saturating_add(1);
-                let wait = TRY_AGAIN.saturating_mul(1 << watched.tries.min(7));
-                return Progress::TryAgain(wait.min(TRY_AGAIN_MAX));
+        if let Err(errno) = tree.remove_group_recursively(&watched.leaf) {
+            // Anything but processes that are left is no reason to wait for long.
+            if errno == Errno::EBUSY || watched.tries < TRIES_MAX {
+                return watched.try_again();
             }
-            Err(errno) => log::warn!("cannot remove cgroup {}: {}", watched.leaf, errno.desc()),
-            Ok(()) => {}
+            log::warn!("cgroup {} stays: it cannot be removed: {}", watched.leaf, errno.desc());
         }
         let watched = self.watched.remove(index);
         self.remove_limits(&watched.leaf);

@@ -34,7 +34,7 @@ pub use watch::{Ready, WatchId};
 use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
-use crate::sys::{cgroup, clock, own_process};
+use crate::sys::{cgroup, clock, faults, own_process};
 use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
 use exits::Sweep;
 use groups::Groups;
@@ -207,5 +207,6 @@ impl AsFd for Supervisor {
 
 /// Registers a descriptor, edge-triggered as everything in mio.
 fn register(poll: &Poll, fd: BorrowedFd<'_>, owner: Owner, interest: Interest) -> io::Result<()> {
+    faults::check("epoll_ctl")?;
     poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token::from(owner), interest)
 }

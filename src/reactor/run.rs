@@ -1,5 +1,6 @@
 //! The runs that have a process or anything else left in the kernel.
 
+use super::token::Key;
 use crate::sys::spawn::StatusPipe;
 use crate::vocabulary::{Containment, Pid, StartError, TaskId};
 use std::collections::HashMap;
@@ -14,10 +15,14 @@ pub(super) struct Run {
     pub(super) pid: Pid,
     /// `None` when descriptors are scarce, or when exits are told by SIGCHLD.
     pub(super) pidfd: Option<OwnedFd>,
+    /// The loop watches the pidfd.
+    pub(super) watched: bool,
     pub(super) main: Main,
     pub(super) containment: Containment,
     /// What becomes of the rest, once that is decided.
     pub(super) rest: Option<Rest>,
+    /// The watch of its group, once something is left in that.
+    pub(super) group: Option<Key>,
     /// The exec is awaited, or has failed and the child's end is awaited.
     pub(super) start: Option<Box<Start>>,
     /// Looks for what is left of it so far.
@@ -46,6 +51,8 @@ pub(super) enum Rest {
 pub(super) struct Start {
     pub(super) pipe: Option<StatusPipe>,
     pub(super) failure: Option<StartError>,
+    /// It may have got as far as the exec after its failure was decided.
+    pub(super) executed: bool,
 }
 
 /// All runs, by task and by pid.
@@ -53,6 +60,8 @@ pub(super) struct Start {
 pub(super) struct Runs {
     slots: Vec<Option<Run>>,
     len: usize,
+    /// Those whose end the loop does not tell.
+    unwatched: usize,
     by_pid: HashMap<Pid, TaskId>,
 }
 
@@ -62,9 +71,12 @@ impl Runs {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
-        self.by_pid.insert(run.pid, run.task);
+        self.remove_at(index);
+        self.len += 1;
+        self.unwatched += usize::from(!run.watched);
         if let Some(slot) = self.slots.get_mut(index) {
-            self.len += usize::from(slot.replace(run).is_none());
+            self.by_pid.insert(run.pid, run.task);
+            *slot = Some(run);
         }
     }
 
@@ -78,10 +90,20 @@ impl Runs {
 
     pub(super) fn remove(&mut self, task: TaskId) -> Option<Run> {
         self.get(task)?;
-        let run = self.slots.get_mut(task.index())?.take()?;
+        self.remove_at(task.index())
+    }
+
+    fn remove_at(&mut self, index: usize) -> Option<Run> {
+        let run = self.slots.get_mut(index)?.take()?;
         self.len -= 1;
-        self.forget_pid(run.pid, task);
+        self.unwatched -= usize::from(!run.watched);
+        self.forget_pid(run.pid, run.task);
         Some(run)
+    }
+
+    /// How many have an end that the loop does not tell.
+    pub(super) fn unwatched(&self) -> usize {
+        self.unwatched
     }
 
     /// The pid may be another process's from now on.

@@ -1,7 +1,8 @@
 //! Starting a run: a transaction that leaves nothing behind when it fails.
 
+use super::groups::Finish;
 use super::output::{ChildEnd, Relay};
-use super::run::{Main, Run, Start};
+use super::run::{Main, Rest, Run, Start};
 use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
@@ -10,45 +11,54 @@ use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
-    Containment, Identity, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    Containment, Identity, Pid, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
 };
 use mio::Interest;
 use nix::errno::Errno;
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// Starts that wait for their turn, so that a storm of them leaves time for everything else.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
+    /// In order; those that were taken back still stand here.
     queue: VecDeque<(TaskId, u64)>,
+    /// The run of each task that waits.
+    wanted: HashMap<TaskId, u64>,
     left_this_turn: usize,
 }
 
 impl Starts {
     pub(super) fn push(&mut self, task: TaskId, run: u64) {
+        self.wanted.insert(task, run);
         self.queue.push_back((task, run));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.wanted.is_empty()
     }
 
-    /// A new turn begins.
+    /// A new turn begins, or a host asks for a start at once.
     pub(super) fn refill(&mut self) {
         self.left_this_turn = STARTS_PER_TURN;
     }
 
     /// The next start, while this turn has time for one.
     pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
-        self.left_this_turn = self.left_this_turn.checked_sub(1)?;
-        self.queue.pop_front()
+        let left = self.left_this_turn.checked_sub(1)?;
+        while let Some((task, run)) = self.queue.pop_front() {
+            if self.wanted.get(&task) == Some(&run) {
+                self.wanted.remove(&task);
+                self.left_this_turn = left;
+                return Some((task, run));
+            }
+        }
+        None
     }
 
     /// Takes back a start that has not begun.
     fn take_back(&mut self, task: TaskId) -> bool {
-        let before = self.queue.len();
-        self.queue.retain(|&(queued, _)| queued != task);
-        self.queue.len() < before
+        self.wanted.remove(&task).is_some()
     }
 }
 
@@ -71,32 +81,34 @@ impl Supervisor {
         }
         self.relay.open(task, name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
-        let spawned = self.make_group(identity, run).and_then(|group| {
-            let streams = Streams {
-                stdin: spec.inherit_stdin.then_some(0),
-                stdout: raw_end(&ends.stdout, StreamKind::Stdout),
-                stderr: raw_end(&ends.stderr, StreamKind::Stderr),
-            };
-            let contained = group.as_ref().is_some_and(Placement::contains);
-            self.spawner
-                .spawn(&plan, streams, group.as_ref())
-                .map(|spawned| (spawned, contained))
-                .inspect_err(|_| {
-                    if group.is_some() {
-                        let leaf = self.groups.leaf(identity, run);
-                        self.groups.discard(&leaf);
-                    }
-                })
+        let streams = Streams {
+            stdin: spec.inherit_stdin.then_some(0),
+            stdout: raw_end(&ends.stdout, StreamKind::Stdout),
+            stderr: raw_end(&ends.stderr, StreamKind::Stderr),
+        };
+        let made = self.make_group(identity, run).and_then(|group| {
+            let child = self.spawner.spawn(&plan, streams, group.as_ref());
+            if child.is_err() && group.is_some() {
+                self.discard_group(self.groups.leaf(identity, run));
+            }
+            child.map(|child| (child, group.as_ref().is_some_and(Placement::contains)))
         });
-        match spawned {
-            Ok((spawned, contained)) => {
-                self.keep(task, run, spawned, contained);
+        match made {
+            Ok((child, contained)) => {
+                self.keep(task, run, child, contained);
                 Ok(())
             }
             Err(error) => {
                 self.relay.abort_run(task);
                 Err(error)
             }
+        }
+    }
+
+    /// Removes the groups of a run that did not start.
+    fn discard_group(&mut self, leaf: String) {
+        if let Finish::Watch(key) = self.groups.finish(leaf, None, true) {
+            self.register_group(key);
         }
     }
 
@@ -129,7 +141,7 @@ impl Supervisor {
         let contained = placement.is_some();
         self.groups.limit(&leaf, limits, placement).inspect_err(|_| {
             if contained {
-                self.groups.discard(&leaf);
+                self.discard_group(leaf);
             }
         })
     }
@@ -142,29 +154,24 @@ impl Supervisor {
             Spawned::Starting(child, pipe) => (child, Some(pipe)),
         };
         let Child { pid, pidfd } = child;
-        let running = pipe.is_none();
-        let mut pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
         let key = key_of(task);
-        if let Some(fd) = &pidfd
-            && let Err(error) =
-                register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE)
-        {
-            log::warn!("cannot watch process {pid} ({error}): its exit is told by SIGCHLD");
-            pidfd = None;
-        }
-        self.sweep.without_pidfd |= pidfd.is_none();
+        let (pidfd, watched) = self.watch_process(key, pid, pidfd);
+        let running = pipe.is_none();
         let start = pipe.map(|pipe| {
-            self.watch_start(key, &pipe);
-            Box::new(Start { pipe: Some(pipe), failure: None })
+            let failure = self.watch_start(key, &pipe).err();
+            Box::new(Start { pipe: Some(pipe), failure, executed: false })
         });
+        let unseen = start.as_ref().is_some_and(|start| start.failure.is_some());
         self.runs.insert(Run {
             task,
             number: run,
             pid,
             pidfd,
+            watched,
             main: Main::Alive,
             containment,
             rest: None,
+            group: None,
             start,
             looks: 0,
         });
@@ -172,6 +179,35 @@ impl Supervisor {
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
         }
+        if unseen {
+            self.kill_main_and_group(task);
+        }
+    }
+
+    /// Has the loop tell of a process's end, or else a look from time to time.
+    fn watch_process(
+        &mut self,
+        key: Key,
+        pid: Pid,
+        pidfd: Option<OwnedFd>,
+    ) -> (Option<OwnedFd>, bool) {
+        let pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
+        let watched = match &pidfd {
+            None => false,
+            Some(fd) => {
+                match register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        log::warn!("cannot watch process {pid} ({error}): its end is looked for");
+                        false
+                    }
+                }
+            }
+        };
+        if !watched {
+            self.look_for_unwatched();
+        }
+        (pidfd, watched)
     }
 
     /// Whether a task may keep a pidfd of this number: descriptors are given out lowest first, so
@@ -192,62 +228,55 @@ impl Supervisor {
         FDS_RESERVED.min(self.descriptor_limit / 4)
     }
 
-    fn watch_start(&mut self, key: Key, pipe: &StatusPipe) {
-        let result = register(&self.poll, pipe.as_fd(), Owner::Start(key), Interest::READABLE);
-        if let Err(error) = result {
-            // The deadline of the launch ends the wait.
-            log::warn!("cannot watch the start of a task: {error}");
-        }
+    fn watch_start(&mut self, key: Key, pipe: &StatusPipe) -> Result<(), StartError> {
+        register(&self.poll, pipe.as_fd(), Owner::Start(key), Interest::READABLE).map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            start_error(Stage::Clone, errno, "watch the pipe for the child's report")
+        })
     }
 
     /// The pipe of a start has something to say.
     pub(super) fn start_told(&mut self, task: TaskId) {
-        let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.as_mut()) else {
-            return;
-        };
-        if let Some(outcome) = start.pipe.as_mut().and_then(StatusPipe::outcome) {
-            self.start_decided(task, outcome);
+        let start = self.runs.get_mut(task).and_then(|run| run.start.as_mut());
+        let Some(pipe) = start.and_then(|start| start.pipe.as_mut()) else { return };
+        if let Some(outcome) = pipe.outcome() {
+            self.take_outcome(task, outcome);
         }
     }
 
-    fn start_decided(&mut self, task: TaskId, outcome: Result<(), StartError>) {
+    fn take_outcome(&mut self, task: TaskId, outcome: Result<(), StartError>) {
         let Some(run) = self.runs.get_mut(task) else { return };
         let Some(start) = &mut run.start else { return };
         start.pipe = None;
         match outcome {
-            // An exec that was to be aborted and succeeded is killed by the abort.
-            Ok(()) if start.failure.is_none() => {
+            // It was killed before that was known: its end completes the failure.
+            Ok(()) if start.failure.is_some() => start.executed = true,
+            Ok(()) => {
                 run.start = None;
                 self.inputs.push_back((task, Input::ExecSucceeded));
             }
-            Ok(()) => {}
             // The child is about to end: its end completes the failure.
             Err(error) => drop(start.failure.get_or_insert(error)),
         }
     }
 
-    /// A child has ended whose start is not over. True: the start has failed, and that was told.
+    /// A child has ended whose start is not over. True: the start has failed, which is told once
+    /// nothing is left of it.
     pub(super) fn start_ended(&mut self, task: TaskId) -> bool {
-        let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.as_mut()) else {
-            return false;
-        };
-        if let Some(outcome) = start.pipe.as_mut().map(StatusPipe::last_word) {
-            self.start_decided(task, outcome);
+        let start = self.runs.get_mut(task).and_then(|run| run.start.as_mut());
+        if let Some(pipe) = start.and_then(|start| start.pipe.as_mut()) {
+            let outcome = pipe.last_word();
+            self.take_outcome(task, outcome);
         }
-        let Some(start) = self.runs.get_mut(task).and_then(|run| run.start.take()) else {
-            return false;
-        };
-        // Whoever decided without a failure has taken the start away above.
-        let Some(error) = start.failure else { return false };
-        if let Some(run) = self.runs.remove(task)
-            && self.options.cgroup != CgroupMode::Never
-            && let Some(identity) = self.engine.identity(task)
-        {
-            let leaf = self.groups.leaf(identity, run.number);
-            self.groups.discard(&leaf);
+        let Some(run) = self.runs.get_mut(task) else { return true };
+        let Some(start) = &mut run.start else { return false };
+        run.rest = Some(Rest::Killed);
+        if run.containment == Containment::Session && !start.executed {
+            // It had no time to leave anything.
+            self.emptied(task);
+        } else {
+            self.end_rest(task);
         }
-        self.relay.abort_run(task);
-        self.inputs.push_back((task, Input::StartFailed(error)));
         true
     }
 
@@ -265,10 +294,14 @@ impl Supervisor {
             self.inputs.push_back((task, Input::StartFailed(error)));
             return;
         }
+        // It may have succeeded by now: there is nothing to be taken back then.
+        self.start_told(task);
         let Some(run) = self.runs.get_mut(task) else { return };
         let Some(start) = &mut run.start else { return };
         start.failure.get_or_insert(error);
-        self.kill_main_and_group(task);
+        if run.main == Main::Alive {
+            self.kill_main_and_group(task);
+        }
     }
 
     /// Whether the sinks of a task can be afforded.

@@ -317,10 +317,11 @@ impl Drop for Tree {
     }
 }
 
-/// Whether a group has a process, by its open `cgroup.events`.
+/// Whether a group has a process, by its open `cgroup.events`. False also where that cannot be
+/// told: the attempt to remove the group tells.
 pub(crate) fn is_populated(events: &OwnedFd) -> bool {
     if faults::check("pread(cgroup.events)").is_err() {
-        return true;
+        return false;
     }
     let mut buffer = [0_u8; 128];
     match nix::sys::uio::pread(events.as_fd(), &mut buffer, 0) {
@@ -329,8 +330,8 @@ pub(crate) fn is_populated(events: &OwnedFd) -> bool {
             .unwrap_or_default()
             .split(|&b| b == b'\n')
             .any(|l| l == b"populated 0"),
-        // The group was removed under us.
-        Err(errno) => errno != Errno::ENODEV,
+        // ENODEV: the group was removed under us.
+        Err(_) => false,
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn check(_call: &'static str) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-pub(crate) use armed::{calls, check, fail_nth};
+pub(crate) use armed::{calls, check, fail_nth, fail_nth_but};
 
 #[cfg(test)]
 mod armed {
@@ -26,6 +26,7 @@ mod armed {
         static SEEN: Cell<u64> = const { Cell::new(0) };
         static FAIL: Cell<Option<(u64, Errno)>> = const { Cell::new(None) };
         static HIT: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static SPARED: Cell<&'static [&'static str]> = const { Cell::new(&[]) };
         static CALLS: RefCell<Calls> = const { RefCell::new(BTreeMap::new()) };
     }
 
@@ -47,6 +48,16 @@ mod armed {
 
     /// From now on, the `nth` call of this thread (from 1) fails with `errno`, once.
     pub(crate) fn fail_nth(nth: u64, errno: Errno) -> Injected {
+        fail_nth_but(nth, errno, &[])
+    }
+
+    /// The same, where some calls neither fail nor count.
+    pub(crate) fn fail_nth_but(
+        nth: u64,
+        errno: Errno,
+        spared: &'static [&'static str],
+    ) -> Injected {
+        SPARED.set(spared);
         SEEN.set(0);
         HIT.set(None);
         FAIL.set(Some((nth, errno)));
@@ -60,6 +71,9 @@ mod armed {
 
     pub(crate) fn check(call: &'static str) -> Result<(), Errno> {
         CALLS.with_borrow_mut(|calls| *calls.entry(call).or_default() += 1);
+        if SPARED.get().contains(&call) {
+            return Ok(());
+        }
         SEEN.set(SEEN.get() + 1);
         match FAIL.get() {
             Some((nth, errno)) if nth == SEEN.get() => {

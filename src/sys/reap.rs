@@ -34,7 +34,13 @@ pub(crate) fn look(pid: Pid, pidfd: Option<&OwnedFd>, keep: Keep) -> Look {
         Some(fd) => (libc::P_PIDFD, fd.as_raw_fd() as u32),
         None => (libc::P_PID, pid.number() as u32),
     };
-    match wait(kind, id, keep) {
+    let found = match wait(kind, id, keep) {
+        Err(Errno::ECHILD) => Err(Errno::ECHILD),
+        // P_PIDFD is not known before Linux 5.4. The number is good as long as it is our child's.
+        Err(_) => wait(libc::P_PID, pid.number() as u32, keep),
+        found => found,
+    };
+    match found {
         Ok(Some((_, status))) => Look::Ended(status),
         Ok(None) => Look::Alive,
         Err(_) => match pidfd.and_then(|fd| pidfd::exit_status(fd.as_fd())) {

@@ -125,3 +125,20 @@ fn signals_reach_the_main_process_or_all() {
         assert!(matches!(error, RequestError::NotRunning { .. }), "{error:?}");
     }
 }
+
+#[test]
+fn what_was_left_alone_outlives_other_tasks() {
+    alone(|mut fixture| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let script = format!("sleep 300 & echo $! > {}; exit 0", path.display());
+        fixture.launch(named("leaver", TaskSpec { leftover: Leftover::Leave, ..sh(&script) }));
+        fixture.wait("leaver");
+        let left: i32 = line_of(&mut fixture, &path).parse().unwrap();
+        fixture.launch(named("other", sh("exit 0")));
+        fixture.wait("other");
+        assert!(lives(left), "{left} died with a task that it did not belong to");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::SIGKILL)
+            .unwrap();
+    });
+}

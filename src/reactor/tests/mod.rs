@@ -1,5 +1,8 @@
 //! The supervisor on real processes, with a view of what it holds and of the calls that it makes.
 
+mod aborts;
+mod failures;
+mod groups;
 mod looks;
 mod turns;
 
