@@ -230,6 +230,9 @@ impl Supervisor {
         all: bool,
         ticket: Option<Ticket>,
     ) {
+        if ticket.is_none() {
+            self.note_sessions(task);
+        }
         let result = self.try_signal(task, signal, all);
         self.inputs.push_back((task, Input::Signaled { ticket, result }));
     }

@@ -7,7 +7,7 @@ use super::run::{Main, Rest};
 use super::{Due, Supervisor};
 use crate::sys::clock;
 use crate::sys::processes::{self, Family};
-use crate::vocabulary::{Mono, Pid, TaskId};
+use crate::vocabulary::{Containment, Mono, Pid, TaskId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -57,6 +57,11 @@ impl Strays {
         for leader in BTreeSet::from([family.session, family.group]) {
             self.by_leader.entry(leader).or_default().push(pid);
         }
+    }
+
+    fn ours_of_session(&self, session: i32) -> impl Iterator<Item = Pid> + '_ {
+        let members = self.by_leader.get(&session).into_iter().flatten().copied();
+        members.filter(|pid| self.ours.contains(pid))
     }
 
     fn of_leader(&self, leader: Pid) -> Vec<Pid> {
@@ -129,7 +134,35 @@ impl Supervisor {
     fn rest_among(&self, strays: &Strays, task: TaskId) -> Vec<Pid> {
         let Some(run) = self.runs.get(task) else { return Vec::new() };
         let all_are_its = self.options.own_process && self.runs.len() == 1 && !self.looks.strangers;
-        if all_are_its { strays.ours.clone() } else { strays.of_leader(run.pid) }
+        if all_are_its {
+            return strays.ours.clone();
+        }
+        let mut left = strays.of_leader(run.pid);
+        for &session in &run.sessions {
+            // The number may have become that of another run.
+            let taken = Pid::new(session).is_none_or(|pid| self.runs.of_pid(pid).is_some());
+            if !taken {
+                left.extend(strays.ours_of_session(session));
+            }
+        }
+        left
+    }
+
+    /// A task without a group is told to stop: its descendants are found only while their parents
+    /// live, so that the sessions that they have made are noted now. They become our children, and
+    /// only those are taken for them later.
+    pub(super) fn note_sessions(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(task) else { return };
+        if run.containment != Containment::Session
+            || run.main != Main::Alive
+            || !self.options.own_process
+        {
+            return;
+        }
+        let made = processes::descendants(run.pid).into_iter().filter_map(processes::family);
+        let sessions: BTreeSet<i32> = made.map(|family| family.session).collect();
+        let main = run.pid.number();
+        run.sessions = sessions.into_iter().filter(|&session| session != main).collect();
     }
 
     fn strays(&mut self) -> Strays {

@@ -27,6 +27,8 @@ pub(super) struct Run {
     pub(super) start: Option<Box<Start>>,
     /// Looks for what is left of it so far.
     pub(super) looks: u8,
+    /// Sessions that descendants of the main process had made when it was told to stop.
+    pub(super) sessions: Box<[i32]>,
 }
 
 /// The main process.

@@ -174,6 +174,7 @@ impl Supervisor {
             group: None,
             start,
             looks: 0,
+            sessions: Box::default(),
         });
         self.inputs.push_back((task, Input::Spawned { pid, containment }));
         if running {

@@ -12,11 +12,19 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program, without what this process has in its environment for it.
 pub(crate) fn ostler(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
+    let mut command = with_default_signals(env!("CARGO_BIN_EXE_ostler"));
     command.args(arguments);
     for name in ["OSTLER_SOCKET", "OSTLER_LOG", "NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"] {
         command.env_remove(name);
     }
+    command
+}
+
+/// A program that ignores no signal, whatever runs the tests does (nohup, a shell in the
+/// background).
+pub(crate) fn with_default_signals(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal", program]);
     command
 }
 

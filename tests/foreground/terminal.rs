@@ -1,6 +1,6 @@
 //! `ostler run` on a terminal, below a shell with job control.
 
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, wait_for, with_default_signals};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use std::fs::File;
@@ -25,7 +25,7 @@ impl Terminal {
         let slave = || pair.slave.try_clone().expect("another descriptor");
         // setsid(1) makes it the terminal of the session; the shell does not edit lines, so that
         // what is typed early is not lost.
-        let shell = Command::new("setsid")
+        let shell = with_default_signals("setsid")
             .args(["--ctty", "--wait", "bash", "--norc", "--noprofile", "--noediting", "-i"])
             .env("PS1", PROMPT)
             .env("OSTLER", env!("CARGO_BIN_EXE_ostler"))

@@ -49,6 +49,28 @@ fn an_owner_gets_the_orphans_of_its_only_task() {
 }
 
 #[test]
+fn sessions_that_descendants_have_made_end_with_a_stop() {
+    alone(|mut fixture| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        fixture.launch(named("neighbour", sh("setsid sleep 300 & setsid sleep 300")));
+        let script = format!("setsid sleep 300 & echo $! > {}; exec sleep 300", path.display());
+        fixture.launch(named("daemon", sh(&script)));
+        let escaped: i32 = line_of(&mut fixture, &path).parse().unwrap();
+        let stat = format!("/proc/{escaped}/stat");
+        fixture.until(|_| {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            stat.contains(&format!(" {escaped} {escaped} ")).then_some(())
+        });
+        let neighbour = fixture.supervisor.find("neighbour").unwrap();
+        fixture.stop("daemon", Duration::from_secs(300));
+        assert!(!lives(escaped), "{escaped} has escaped");
+        assert_eq!(fixture.supervisor.status(neighbour).unwrap().state, StateName::Running);
+        fixture.stop("neighbour", Duration::ZERO);
+    });
+}
+
+#[test]
 fn orphans_are_reaped() {
     alone(|mut fixture| {
         let directory = tempfile::tempdir().unwrap();
