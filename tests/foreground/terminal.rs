@@ -6,7 +6,7 @@ use nix::pty::openpty;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Instant;
 
 const PROMPT: &str = "PROMPT> ";
