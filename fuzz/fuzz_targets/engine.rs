@@ -4,6 +4,8 @@
 
 mod check;
 mod fault;
+#[path = "../../tests/sim/users.rs"]
+mod users;
 #[path = "../../tests/sim/world.rs"]
 mod world;
 
