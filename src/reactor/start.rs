@@ -7,11 +7,12 @@ use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
 use crate::sys::failure::start_error;
+use crate::sys::mounting;
 use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
-    Containment, Identity, Pid, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    Containment, Identity, Pid, Resources, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
 };
 use mio::Interest;
 use nix::errno::Errno;
@@ -137,13 +138,35 @@ impl Supervisor {
             }
             Err(_) => None,
         };
-        let Some(limits) = limits else { return Ok(placement) };
         let contained = placement.is_some();
-        self.groups.limit(&leaf, limits, placement).inspect_err(|_| {
+        self.limit_run(&leaf, spec, limits, placement).inspect_err(|_| {
             if contained {
                 self.discard_group(leaf);
             }
         })
+    }
+
+    /// Puts a run that is to come into what holds its limits and its devices.
+    fn limit_run(
+        &mut self,
+        leaf: &str,
+        spec: &TaskSpec,
+        limits: Option<&Resources>,
+        placement: Option<Placement>,
+    ) -> Result<Option<Placement>, StartError> {
+        let placement = match limits {
+            Some(limits) => self.groups.limit(leaf, limits, placement)?,
+            None => placement,
+        };
+        let devices = spec.isolation.as_deref().and_then(|isolation| isolation.devices.as_ref());
+        match devices {
+            Some(devices) if self.groups.can_restrict_devices(spec) => {
+                let rules = mounting::device_rules(devices);
+                let rules = rules.inspect_err(|_| self.groups.remove_limits(leaf))?;
+                self.groups.restrict_devices(leaf, &rules, placement)
+            }
+            _ => Ok(placement),
+        }
     }
 
     /// Puts a child that exists into the tables.

@@ -11,6 +11,8 @@ use nix::libc;
 pub(super) const VERSION: u32 = 0x2008_0522;
 /// Its number.
 pub(super) const CAP_SETPCAP: u8 = 8;
+/// CAP_SYS_ADMIN.
+const CAP_SYS_ADMIN: u8 = 21;
 
 /// Those of the thread that makes the children.
 #[derive(Copy, Clone, Debug)]
@@ -44,6 +46,11 @@ impl Own {
     pub(super) fn available(&self) -> CapabilitySet {
         self.permitted.and(self.bounding)
     }
+}
+
+/// Whether we may make mounts (mount_namespaces(7)).
+pub(crate) fn may_mount() -> bool {
+    Own::find().is_ok_and(|own| own.effective.has(CAP_SYS_ADMIN))
 }
 
 /// Whether a capability is in our bounding set; EINVAL: the kernel does not know it.

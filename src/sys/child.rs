@@ -6,6 +6,7 @@
 
 use super::child_descriptors;
 use super::child_privileges::{self, RuleFailure};
+use super::mounting;
 use super::program::{Limit, Program, Step};
 use super::raw::{Answer, call};
 use super::task_directory;
@@ -71,16 +72,32 @@ pub(super) enum Place {
     Unsearchable = 8,
     /// The landlock rule `index`.
     Rule = 9,
+    /// The action `index` of the mounts.
+    Mount = 10,
+    /// The mount point of the action `index` of the mounts.
+    MountPoint = 11,
 }
 
 impl Place {
     pub(super) fn of(number: u32) -> Option<Place> {
         use Place::{
-            Exec, IsDirectory, Join, Lookup, NotExecutable, Rule, Step, Unsearchable, Unshare,
+            Exec, IsDirectory, Join, Lookup, Mount, MountPoint, NotExecutable, Rule, Step,
+            Unsearchable, Unshare,
         };
-        [Unshare, Join, Step, Lookup, Exec, NotExecutable, IsDirectory, Unsearchable, Rule]
-            .into_iter()
-            .find(|place| *place as u32 == number)
+        let all = [
+            Unshare,
+            Join,
+            Step,
+            Lookup,
+            Exec,
+            NotExecutable,
+            IsDirectory,
+            Unsearchable,
+            Rule,
+            Mount,
+            MountPoint,
+        ];
+        all.into_iter().find(|place| *place as u32 == number)
     }
 }
 
@@ -155,6 +172,10 @@ fn prepare(launch: &Launch<'_>) -> Result<(), Failure> {
                 let ruleset = ruleset.take().ok_or(libc::EBADF).map_err(failed)?;
                 child_privileges::restrict_to(ruleset).map_err(failed)?;
             }
+            Step::Mounts(layout) => mounting::child::perform(layout).map_err(|failure| {
+                let place = if failure.at_target { Place::MountPoint } else { Place::Mount };
+                Failure { place, index: failure.index, errno: failure.errno }
+            })?,
             step => perform(launch, step).map_err(failed)?,
         }
     }
@@ -218,8 +239,10 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
             tell(launch, EXECUTING, 0, 0, 0);
             return child_privileges::load(filter);
         }
-        // They pass a descriptor on: see `prepare`.
-        Step::LandlockRules(_) | Step::LandlockRestrict => return Err(libc::EINVAL),
+        // They pass a descriptor on, or report more: see `prepare`.
+        Step::LandlockRules(_) | Step::LandlockRestrict | Step::Mounts(_) => {
+            return Err(libc::EINVAL);
+        }
     };
     Ok(())
 }

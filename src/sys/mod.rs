@@ -29,6 +29,7 @@ pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
+pub(crate) mod mounting;
 mod mounts;
 pub(crate) mod own_process;
 #[cfg(feature = "control")]

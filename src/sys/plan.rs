@@ -6,6 +6,7 @@ use super::executable::{self, Candidates};
 use super::explain;
 use super::failure::start_error;
 use super::host::{Host, TIMER_SLACK_DEFAULT};
+use super::mounting;
 use super::mounts::Mounts;
 use super::privileges::{self, Privileges};
 use super::program::{Limit, Named, Program, Step, Strings, TaskDirectory};
@@ -52,11 +53,16 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
         }
         None => Privileges::default(),
     };
+    let layout = match spec.isolation.as_deref() {
+        Some(isolation) => mounting::lay_out(isolation, mounting::Setting::default())?,
+        None => None,
+    };
     let may_share = privileges.may_share()
+        && layout.is_none()
         && !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
         && mounts.are_local(paths(spec, &candidates));
     let program = Program {
-        steps: steps(spec, host, &candidates, user.as_ref(), privileges)?,
+        steps: steps(spec, host, &candidates, user.as_ref(), layout, privileges)?,
         candidates: strings("command", candidates.paths.iter().map(|p| p.as_os_str().as_bytes()))?,
         arguments: Strings::new(strings(
             "args",
@@ -69,6 +75,7 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
             command: spec.command.clone(),
             searched: candidates.searched,
             user: spec.user.clone().unwrap_or_else(|| format!("with uid {}", host.uid)),
+            root: spec.root().map(str::to_owned),
             memory_is_limited: is_memory_limited(spec),
         },
     };
@@ -124,6 +131,7 @@ fn steps(
     host: &Host,
     candidates: &Candidates,
     user: Option<&User>,
+    layout: Option<mounting::Layout>,
     privileges: Privileges,
 ) -> Result<Vec<Step>, StartError> {
     let mut steps = Vec::with_capacity(16);
@@ -147,6 +155,8 @@ fn steps(
     if let Some(score) = to_set(spec.oom_score_adj, host.oom_score_adj) {
         steps.push(Step::OomScore(score.to_string().into_bytes().into()));
     }
+    // What is above concerns the host, what is below is inside.
+    steps.extend(layout.map(Step::Mounts));
     if let Some(task_dir) = &spec.task_dir {
         let commands = executable::in_task_directory(task_dir, candidates);
         steps.push(Step::TaskDirectory(TaskDirectory {

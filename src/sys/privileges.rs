@@ -37,11 +37,8 @@ impl Privileges {
 
 /// The first field that is asked for and cannot be had in this version.
 pub(crate) fn unsupported_field(isolation: &Isolation) -> Option<&'static str> {
-    let Isolation { root, mounts, devices, pid, ipc, uts, hostname, net, .. } = isolation;
+    let Isolation { pid, ipc, uts, hostname, net, .. } = isolation;
     let asked = [
-        (root.is_some(), "isolation.root"),
-        (!mounts.is_empty(), "isolation.mounts"),
-        (devices.is_some(), "isolation.devices"),
         (*pid, "isolation.pid"),
         (*ipc, "isolation.ipc"),
         (*uts, "isolation.uts"),

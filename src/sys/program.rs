@@ -2,6 +2,7 @@
 //! child only walks over it.
 
 use super::landlock;
+use super::mounting;
 use crate::vocabulary::CapabilitySet;
 use nix::libc::c_char;
 use std::ffi::CString;
@@ -35,6 +36,8 @@ pub(super) enum Step {
     MemoryPolicy,
     /// A session keyring of its own (keyctl(2)): the supervisor's keys are not the task's.
     Keyring,
+    /// A mount namespace of its own, with a root, mounts and devices: paths of the host end here.
+    Mounts(mounting::Layout),
     /// The task directory is there, and the command in it is executable.
     TaskDirectory(TaskDirectory),
     /// chdir(2), as the supervisor: runc and Nomad's executor do it so, and the change of user has
@@ -162,6 +165,8 @@ pub(super) struct Named {
     pub(super) searched: String,
     /// As the task has it, or the supervisor's uid.
     pub(super) user: String,
+    /// As the task has it: where paths are looked up.
+    pub(super) root: Option<String>,
     /// The task has a memory limit, or a small stack.
     pub(super) memory_is_limited: bool,
 }

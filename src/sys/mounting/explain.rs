@@ -1,0 +1,88 @@
+//! What it means when an action of the child failed, in words.
+
+use super::child::Failure;
+use super::{Action, Layout, Target};
+use crate::sys::failure::start_error;
+use crate::vocabulary::{Stage, StartError};
+use nix::errno::Errno;
+use std::ffi::CStr;
+
+/// The error of a start whose child failed here.
+pub(in crate::sys) fn failure(layout: &Layout, failure: &Failure) -> StartError {
+    let errno = Errno::from_raw(failure.errno);
+    let purpose = layout.purposes.iter().find(|purpose| failure.index < purpose.end);
+    let purpose = purpose.map_or("mount", |purpose| purpose.text.as_str());
+    let Some(action) = layout.actions.get(failure.index) else {
+        return start_error(Stage::Mount, errno, purpose);
+    };
+    let stage = match action {
+        Action::Unshare => Stage::Namespace,
+        _ => Stage::Mount,
+    };
+    let tried = match tried(action, failure.at_target) {
+        tried if tried.is_empty() => purpose.to_owned(),
+        tried => format!("{purpose}: {tried}"),
+    };
+    let error = start_error(stage, errno, tried);
+    match hint(action, failure.at_target, errno) {
+        Some(hint) => StartError { message: format!("{} ({hint})", error.message), ..error },
+        None => error,
+    }
+}
+
+fn tried(action: &Action, at_target: bool) -> String {
+    match action {
+        Action::Unshare => String::new(),
+        Action::Copy { path, .. } => format!("take what is at {}", quoted(path)),
+        Action::Open { path, .. } => format!("open {}", quoted(path)),
+        Action::Separate => "keep what is mounted from the host".to_owned(),
+        Action::Attributes { .. } => "set its attributes".to_owned(),
+        Action::Cover { .. } => "put it in the place of /".to_owned(),
+        Action::Make { kind, .. } => {
+            format!("make a file system of type {}", kind.kind.to_string_lossy())
+        }
+        Action::Attach { target, .. } if at_target => {
+            format!("find its mount point {}", shown(target))
+        }
+        Action::Attach { target, .. } => format!("mount it on {}", shown(target)),
+        Action::Directory { name, .. } | Action::Link { name, .. } => {
+            format!("make {}", quoted(name))
+        }
+        Action::Hide { path, .. } => format!("hide {}", quoted(path)),
+        Action::Protect { path, .. } => format!("make {} read-only", quoted(path)),
+        Action::Enter { .. } => "exchange the root".to_owned(),
+    }
+}
+
+fn hint(action: &Action, at_target: bool, errno: Errno) -> Option<&'static str> {
+    Some(match (action, errno) {
+        (Action::Unshare, Errno::EPERM) => "it takes CAP_SYS_ADMIN: run the supervisor as root",
+        (Action::Unshare, Errno::ENOSPC) => {
+            "the limit in /proc/sys/user/max_mnt_namespaces is reached"
+        }
+        (Action::Copy { .. }, Errno::EINVAL) => "it is mounted so that it cannot be copied",
+        (Action::Attach { target, .. }, errno) if at_target => match errno {
+            Errno::ENOENT if !target.make => "without isolation.root it has to exist",
+            Errno::EEXIST => "a symbolic link is there that leads nowhere inside the root",
+            Errno::ELOOP if !target.follow => "it is a symbolic link, or one is on the way to it",
+            Errno::EROFS => "it does not exist and cannot be made",
+            Errno::ENOTDIR => "something on the way to it is no directory",
+            _ => return None,
+        },
+        (Action::Attach { .. }, Errno::ENOTDIR) => {
+            "one is a directory and the other is not, or a mount point would be the root"
+        }
+        (Action::Attach { .. } | Action::Cover { .. }, Errno::ENOSPC) => {
+            "the limit in /proc/sys/fs/mount-max is reached"
+        }
+        _ => return None,
+    })
+}
+
+fn shown(target: &Target) -> String {
+    target.steps.last().map(|(path, _)| quoted(path)).unwrap_or_default()
+}
+
+fn quoted(path: &CStr) -> String {
+    format!("{:?}", path.to_string_lossy())
+}
