@@ -7,7 +7,6 @@ use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
 use crate::sys::failure::start_error;
-use crate::sys::mounting;
 use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
@@ -87,7 +86,7 @@ impl Supervisor {
             stdout: raw_end(&ends.stdout, StreamKind::Stdout),
             stderr: raw_end(&ends.stderr, StreamKind::Stderr),
         };
-        let made = self.make_group(identity, run).and_then(|group| {
+        let made = self.make_group(identity, run, plan.device_rules()).and_then(|group| {
             let child = self.spawner.spawn(&plan, streams, group.as_ref());
             if child.is_err() && group.is_some() {
                 self.discard_group(self.groups.leaf(identity, run));
@@ -118,6 +117,7 @@ impl Supervisor {
         &mut self,
         identity: &Identity,
         run: u64,
+        device_rules: Option<&[String]>,
     ) -> Result<Option<Placement>, StartError> {
         if self.options.cgroup == CgroupMode::Never {
             return Ok(None);
@@ -139,7 +139,7 @@ impl Supervisor {
             Err(_) => None,
         };
         let contained = placement.is_some();
-        self.limit_run(&leaf, spec, limits, placement).inspect_err(|_| {
+        self.limit_run(&leaf, spec, limits, device_rules, placement).inspect_err(|_| {
             if contained {
                 self.discard_group(leaf);
             }
@@ -152,18 +152,16 @@ impl Supervisor {
         leaf: &str,
         spec: &TaskSpec,
         limits: Option<&Resources>,
+        device_rules: Option<&[String]>,
         placement: Option<Placement>,
     ) -> Result<Option<Placement>, StartError> {
         let placement = match limits {
             Some(limits) => self.groups.limit(leaf, limits, placement)?,
             None => placement,
         };
-        let devices = spec.isolation.as_deref().and_then(|isolation| isolation.devices.as_ref());
-        match devices {
-            Some(devices) if self.groups.can_restrict_devices(spec) => {
-                let rules = mounting::device_rules(devices);
-                let rules = rules.inspect_err(|_| self.groups.remove_limits(leaf))?;
-                self.groups.restrict_devices(leaf, &rules, placement)
+        match device_rules {
+            Some(rules) if self.groups.can_restrict_devices(spec) => {
+                self.groups.restrict_devices(leaf, rules, placement)
             }
             _ => Ok(placement),
         }

@@ -29,9 +29,16 @@ pub(crate) struct Plan {
     /// The child may share our memory until its exec.
     pub(super) may_share: bool,
     pub(super) user: Option<(u32, u32)>,
+    /// The only devices that the task may use, as the devices controller takes them.
+    device_rules: Option<Box<[String]>>,
 }
 
 impl Plan {
+    /// The only devices that the task may use, as the devices controller of cgroup v1 takes them.
+    pub(crate) fn device_rules(&self) -> Option<&[String]> {
+        self.device_rules.as_deref()
+    }
+
     /// Uid and gid that what is made for the task has to belong to; `None`: our own.
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         self.user
@@ -53,10 +60,12 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
         }
         None => Privileges::default(),
     };
-    let layout = match spec.isolation.as_deref() {
-        Some(isolation) => mounting::lay_out(isolation, mounting::Setting::default())?,
-        None => None,
-    };
+    let (mut layout, mut device_rules) = (None, None);
+    if let Some(isolation) = spec.isolation.as_deref() {
+        layout = mounting::lay_out(isolation, mounting::Setting::default())?;
+        let devices = isolation.devices.as_deref();
+        device_rules = devices.map(mounting::device_rules).transpose()?;
+    }
     let may_share = privileges.may_share()
         && layout.is_none()
         && !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
@@ -80,7 +89,7 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
         },
     };
     let user = user.map(|user| (user.uid, user.gid));
-    Ok(Plan { program: Arc::new(program), may_share, user })
+    Ok(Plan { program: Arc::new(program), may_share, user, device_rules })
 }
 
 fn own_path() -> Option<OsString> {

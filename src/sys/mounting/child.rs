@@ -134,7 +134,8 @@ fn hide(layout: &Layout, inside: usize, path: &CStr, null: Slot, empty: Slot) ->
             Ok(empty) => tree::copy_of(empty)?,
             Err(_) => {
                 let attributes = tree::READ_ONLY | tree::NO_SUID | tree::NO_DEVICES | tree::NO_EXEC;
-                let made = tree::make(c"tmpfs", &[(c"mode", c"755")], attributes)?;
+                let options = [(c"source", c"tmpfs"), (c"mode", c"755")];
+                let made = tree::make(c"tmpfs", &options, attributes)?;
                 layout.keep(empty, made)?
             }
         },

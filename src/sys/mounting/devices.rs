@@ -33,7 +33,7 @@ pub(super) fn purpose(index: usize, device: &Device) -> String {
 ///
 /// # Errors
 /// A source is not there, or is no device.
-pub(crate) fn device_rules(devices: &[Device]) -> Result<Vec<String>, StartError> {
+pub(in crate::sys) fn device_rules(devices: &[Device]) -> Result<Box<[String]>, StartError> {
     let nodes = NODES.iter().map(|(_, major, minor)| format!("c {major}:{minor} rwm"));
     let mut rules: Vec<String> = nodes.chain(TERMINALS.map(str::to_owned)).collect();
     for (index, device) in devices.iter().enumerate() {
@@ -52,7 +52,7 @@ pub(crate) fn device_rules(devices: &[Device]) -> Result<Vec<String>, StartError
         let (major, minor) = (major(found.st_rdev), minor(found.st_rdev));
         rules.push(format!("{kind} {major}:{minor} {}", device.permissions));
     }
-    Ok(rules)
+    Ok(rules.into())
 }
 
 /// The first device with permissions that only the devices controller can keep to. The mode of a

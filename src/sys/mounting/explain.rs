@@ -69,9 +69,8 @@ fn hint(action: &Action, at_target: bool, errno: Errno) -> Option<&'static str> 
             Errno::ENOTDIR => "something on the way to it is no directory",
             _ => return None,
         },
-        (Action::Attach { .. }, Errno::ENOTDIR) => {
-            "one is a directory and the other is not, or a mount point would be the root"
-        }
+        (Action::Cover { .. }, Errno::EINVAL) => "it is no directory",
+        (Action::Attach { .. }, Errno::EINVAL) => "one is a directory and the other is not",
         (Action::Attach { .. } | Action::Cover { .. }, Errno::ENOSPC) => {
             "the limit in /proc/sys/fs/mount-max is reached"
         }

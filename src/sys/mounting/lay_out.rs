@@ -16,34 +16,37 @@ pub(in crate::sys) struct Setting {
     pub(in crate::sys) user_namespace: bool,
 }
 
-const PROC: FileSystem =
-    FileSystem { kind: c"proc", options: &[], attributes: NO_SUID | NO_DEVICES | NO_EXEC };
+const PROC: FileSystem = FileSystem {
+    kind: c"proc",
+    options: &[(c"source", c"proc")],
+    attributes: NO_SUID | NO_DEVICES | NO_EXEC,
+};
 const SYS: FileSystem = FileSystem {
     kind: c"sysfs",
-    options: &[],
+    options: &[(c"source", c"sysfs")],
     attributes: READ_ONLY | NO_SUID | NO_DEVICES | NO_EXEC,
 };
 /// The nodes are mounts of their own: what a task makes here itself is of no use to it.
 const DEV: FileSystem = FileSystem {
     kind: c"tmpfs",
-    options: &[(c"mode", c"755"), (c"size", c"4m"), (c"nr_inodes", c"64k")],
+    options: &[(c"source", c"tmpfs"), (c"mode", c"755"), (c"size", c"4m"), (c"nr_inodes", c"64k")],
     attributes: NO_SUID | NO_DEVICES | NO_EXEC,
 };
 /// Each is an instance of its own (Linux 4.7). Group 5 is that of terminals on every distribution.
 const PTS: FileSystem = FileSystem {
     kind: c"devpts",
-    options: &[(c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")],
+    options: &[(c"source", c"devpts"), (c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")],
     attributes: NO_SUID | NO_EXEC,
 };
 /// Where that group has no meaning.
 const PTS_OF_ONE: FileSystem = FileSystem {
     kind: c"devpts",
-    options: &[(c"ptmxmode", c"0666"), (c"mode", c"0620")],
+    options: &[(c"source", c"devpts"), (c"ptmxmode", c"0666"), (c"mode", c"0620")],
     attributes: NO_SUID | NO_EXEC,
 };
 const SHM: FileSystem = FileSystem {
     kind: c"tmpfs",
-    options: &[(c"mode", c"1777")],
+    options: &[(c"source", c"tmpfs"), (c"mode", c"1777")],
     attributes: NO_SUID | NO_DEVICES | NO_EXEC,
 };
 

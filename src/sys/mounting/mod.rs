@@ -11,7 +11,8 @@ pub(super) mod explain;
 mod lay_out;
 mod tree;
 
-pub(crate) use devices::{device_rules, narrower_permissions};
+pub(super) use devices::device_rules;
+pub(crate) use devices::narrower_permissions;
 pub(super) use lay_out::{Setting, lay_out};
 
 use super::raw::call;
