@@ -99,10 +99,12 @@ mod tests {
 
     #[test]
     fn each_task_is_new_changed_gone_taken_or_the_same() {
-        let old = file(
-            "[task.same]\ncommand = \"a\"\n[task.changed]\ncommand = \"b\"\n[task.gone]\ncommand = \"c\"\n\
-             [task.removed]\ncommand = \"d\"\n[task.replaced]\ncommand = \"e\"\n",
-        );
+        let task = |name: &str, command: &str| format!("[task.{name}]\ncommand = \"{command}\"\n");
+        let text = |tasks: &[(&str, &str)]| -> String {
+            tasks.iter().map(|(name, command)| task(name, command)).collect()
+        };
+        let both = [("same", "a"), ("removed", "d"), ("replaced", "e")];
+        let old = file(&text(&[&both[..], &[("changed", "b"), ("gone", "c")]].concat()));
         let mut declared = Declared::default();
         let mut living: BTreeMap<String, TaskId> = BTreeMap::new();
         for (number, spec) in (0..).zip(old.tasks) {
@@ -112,15 +114,13 @@ mod tests {
         living.remove("removed");
         living.insert("replaced".to_owned(), id(90));
         living.insert("other".to_owned(), id(91));
-        let new = file(
-            "[task.same]\ncommand = \"a\"\n[task.changed]\ncommand = \"B\"\n[task.new]\ncommand = \"n\"\n\
-             [task.removed]\ncommand = \"d\"\n[task.replaced]\ncommand = \"e\"\n[task.other]\ncommand = \"o\"\n",
-        );
+        let now = [("changed", "B"), ("new", "n"), ("other", "o")];
+        let new = file(&text(&[&both[..], &now].concat()));
         let changes = declared.changes(new, |name| living.get(name).copied());
         let names = |specs: &[TaskSpec]| -> Vec<String> {
             specs.iter().filter_map(|spec| spec.name.clone()).collect()
         };
-        assert_eq!(names(&changes.launch), ["changed", "new", "removed"]);
+        assert_eq!(names(&changes.launch), ["removed", "changed", "new"]);
         assert_eq!(Vec::from_iter(changes.changed), ["changed"]);
         assert_eq!(changes.stop, ["gone"]);
         assert_eq!(changes.taken, ["replaced", "other"]);
