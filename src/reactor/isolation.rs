@@ -1,6 +1,7 @@
 //! What of an isolation cannot be had in this version, in this build or from this kernel.
 
-use crate::sys::{capabilities, landlock, mounting, privileges, seccomp};
+use crate::sys::namespaces::{self, Refusal};
+use crate::sys::{capabilities, landlock, mounting, seccomp};
 use crate::vocabulary::{Isolation, RequestError};
 
 /// The first field that is asked for and cannot be had. `restricts_devices`: a group can keep the
@@ -9,19 +10,11 @@ pub(super) fn refusal(isolation: &Isolation, restricts_devices: bool) -> Option<
     let unsupported = |field: &str, reason: String| {
         Some(RequestError::Unsupported { feature: field.to_owned(), reason })
     };
-    if let Some(field) = privileges::unsupported_field(isolation) {
-        return unsupported(field, "not available in this version".to_owned());
-    }
-    if let Some(field) = mounting::field(isolation) {
-        if let Some(reason) = mounting::why_unavailable() {
-            return unsupported(field, reason);
-        }
-        if !capabilities::may_mount() {
-            let reason = "a mount namespace takes CAP_SYS_ADMIN: run the supervisor as root";
-            return Some(RequestError::NotPermitted {
-                field: field.to_owned(),
-                reason: reason.to_owned(),
-            });
+    match namespaces::refusal(isolation) {
+        None => {}
+        Some(Refusal::Unsupported(field, reason)) => return unsupported(field, reason),
+        Some(Refusal::NotPermitted(field, reason)) => {
+            return Some(RequestError::NotPermitted { field: field.to_owned(), reason });
         }
     }
     if !restricts_devices && let Some(index) = mounting::narrower_permissions(isolation) {
@@ -52,10 +45,11 @@ pub(super) fn refusal(isolation: &Isolation, restricts_devices: bool) -> Option<
 
 /// What can be had of what not every build and every kernel has, as the protocol names it.
 pub(super) fn features() -> impl Iterator<Item = &'static str> {
-    let mounts = mounting::why_unavailable().is_none() && capabilities::may_mount();
+    let namespaces = namespaces::are_available();
     let found = [
-        ("mounts", mounts),
-        ("devices", mounts),
+        ("namespaces", namespaces),
+        ("mounts", namespaces && mounting::why_unavailable().is_none()),
+        ("devices", namespaces && mounting::why_unavailable().is_none()),
         ("seccomp", seccomp::why_unavailable().is_none()),
         ("landlock", landlock::why_unavailable().is_none()),
     ];

@@ -11,8 +11,8 @@ use nix::libc;
 pub(super) const VERSION: u32 = 0x2008_0522;
 /// Its number.
 pub(super) const CAP_SETPCAP: u8 = 8;
-/// CAP_SYS_ADMIN.
-const CAP_SYS_ADMIN: u8 = 21;
+/// Its number.
+pub(super) const CAP_SYS_ADMIN: u8 = 21;
 
 /// Those of the thread that makes the children.
 #[derive(Copy, Clone, Debug)]
@@ -42,15 +42,17 @@ impl Own {
         })
     }
 
+    /// Those of the process that makes a user namespace: all that the kernel knows.
+    pub(super) fn in_new_user_namespace() -> Own {
+        let known = (0..64).filter(|number| bounding(*number).is_ok());
+        let all = known.fold(CapabilitySet::default(), CapabilitySet::with);
+        Own { effective: all, permitted: all, bounding: all }
+    }
+
     /// What we can give.
     pub(super) fn available(&self) -> CapabilitySet {
         self.permitted.and(self.bounding)
     }
-}
-
-/// Whether we may make mounts (mount_namespaces(7)).
-pub(crate) fn may_mount() -> bool {
-    Own::find().is_ok_and(|own| own.effective.has(CAP_SYS_ADMIN))
 }
 
 /// Whether a capability is in our bounding set; EINVAL: the kernel does not know it.

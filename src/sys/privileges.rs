@@ -1,13 +1,11 @@
 //! What a task gives up of what the supervisor may do, as steps of its child.
 
 use super::capabilities::{self, Own};
-use super::failure::start_error;
 use super::landlock;
 use super::mounts::Mounts;
 use super::program::Step;
 use super::seccomp;
-use crate::vocabulary::{CapabilitySet, Isolation, Stage, StartError};
-use nix::errno::Errno;
+use crate::vocabulary::{CapabilitySet, Isolation, StartError};
 
 /// The steps, by where they stand among those of a task without any.
 #[derive(Debug, Default)]
@@ -35,31 +33,21 @@ impl Privileges {
     }
 }
 
-/// The first field that is asked for and cannot be had in this version.
-pub(crate) fn unsupported_field(isolation: &Isolation) -> Option<&'static str> {
-    let Isolation { pid, ipc, uts, hostname, net, .. } = isolation;
-    let asked = [
-        (*pid, "isolation.pid"),
-        (*ipc, "isolation.ipc"),
-        (*uts, "isolation.uts"),
-        (hostname.is_some(), "isolation.hostname"),
-        (net.as_deref().is_some_and(|net| net != "host"), "isolation.net"),
-    ];
-    asked.into_iter().find_map(|(asked, field)| asked.then_some(field))
+/// Whom a task runs as, in its own user namespace where it has one.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Whom {
+    pub(super) uid: u32,
+    /// It is not whom we run as.
+    pub(super) changes: bool,
+    pub(super) in_new_user_namespace: bool,
 }
 
-/// Lays out what `isolation` asks for. `uid` is whom the task runs as, `changes` that this is not
-/// whom we run as.
+/// Lays out what `isolation` asks for.
 pub(super) fn lay_out(
     isolation: &Isolation,
-    uid: u32,
-    changes: bool,
+    whom: Whom,
     mounts: &mut Mounts,
 ) -> Result<Privileges, StartError> {
-    if let Some(field) = unsupported_field(isolation) {
-        // Nothing that is asked for is left out silently.
-        return Err(start_error(Stage::Namespace, Errno::ENOSYS, format!("give the task {field}")));
-    }
     let mut found = Privileges::default();
     let mut restrictions = Vec::new();
     if let Some(rules) = &isolation.landlock {
@@ -68,13 +56,14 @@ pub(super) fn lay_out(
     }
     let profile = isolation.seccomp.as_deref().filter(|profile| *profile != "none");
     let own = match isolation.capabilities.is_some() || profile.is_some() {
+        true if whom.in_new_user_namespace => Some(Own::in_new_user_namespace()),
         true => Some(Own::find()?),
         false => None,
     };
-    let mut kept = own.filter(|_| uid == 0).map(|own| own.permitted).unwrap_or_default();
+    let mut kept = own.filter(|_| whom.uid == 0).map(|own| own.permitted).unwrap_or_default();
     if let (Some(names), Some(own)) = (&isolation.capabilities, &own) {
         kept = capabilities::wanted(names, own)?;
-        found.set_capabilities(kept, own, changes);
+        found.set_capabilities(kept, own, whom.changes);
     }
     if let Some(profile) = profile {
         let filters = seccomp::filters(profile, kept, mounts)?;

@@ -3,6 +3,7 @@
 
 use super::landlock;
 use super::mounting;
+use super::namespaces::Namespaces;
 use crate::vocabulary::CapabilitySet;
 use nix::libc::c_char;
 use std::ffi::CString;
@@ -36,8 +37,6 @@ pub(super) enum Step {
     MemoryPolicy,
     /// A session keyring of its own (keyctl(2)): the supervisor's keys are not the task's.
     Keyring,
-    /// A mount namespace of its own, with a root, mounts and devices: paths of the host end here.
-    Mounts(mounting::Layout),
     /// The task directory is there, and the command in it is executable.
     TaskDirectory(TaskDirectory),
     /// chdir(2), as the supervisor: runc and Nomad's executor do it so, and the change of user has
@@ -75,6 +74,27 @@ pub(super) enum Step {
     LandlockRestrict,
     /// A filter is in force. What follows it has to be allowed by it, loading another one too.
     Seccomp(Filter),
+    /// One new namespace. Those of the files and mounts come after this.
+    Unshare(Namespaces),
+    /// Who is who in the user namespace just made.
+    MapIds(IdMaps),
+    /// sethostname(2).
+    Hostname(Box<[u8]>),
+    /// The loopback interface of the network just made comes up.
+    Loopback,
+    /// The network namespace that this path names is entered.
+    JoinNetwork(CString),
+    /// A root, mounts and devices, in a mount namespace of its own: paths of the host end here.
+    Mounts(mounting::Layout),
+    /// SIGCHLD is ignored, and the signal to leave is blocked: see `init`.
+    InitSignals,
+}
+
+/// What is written into the map files of a user namespace.
+#[derive(Debug)]
+pub(super) struct IdMaps {
+    pub(super) users: Box<[u8]>,
+    pub(super) groups: Box<[u8]>,
 }
 
 /// A filter of system calls.
@@ -142,11 +162,22 @@ impl Strings {
     }
 }
 
+/// What a child becomes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    /// The first candidate that there is.
+    Command,
+    /// The init, whose program is on descriptor 0.
+    Init,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) steps: Vec<Step>,
-    /// Paths that are tried in turn. Never empty.
+    /// What is executed in the end.
+    pub(super) target: Target,
+    /// Paths that are tried in turn. Empty for the init alone.
     pub(super) candidates: Vec<CString>,
     pub(super) arguments: Strings,
     pub(super) environment: Strings,

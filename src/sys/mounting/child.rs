@@ -36,7 +36,6 @@ fn act(layout: &Layout, action: &Action) -> Done {
     let done = |answer: Answer| answer.map(drop).map_err(|errno| (false, errno));
     let keep = |answer: Answer, into: Slot| done(answer.and_then(|fd| layout.keep(into, fd)));
     match action {
-        Action::Unshare => done(call(libc::SYS_unshare, [libc::CLONE_NEWNS as usize])),
         Action::Copy { path, into } => keep(tree::copy(libc::AT_FDCWD as usize, path), *into),
         Action::Open { path, into } => keep(tree::open(path), *into),
         Action::Separate => done(tree::separate()),

@@ -15,15 +15,8 @@ pub(in crate::sys) fn failure(layout: &Layout, failure: &Failure) -> StartError 
     let Some(action) = layout.actions.get(failure.index) else {
         return start_error(Stage::Mount, errno, purpose);
     };
-    let stage = match action {
-        Action::Unshare => Stage::Namespace,
-        _ => Stage::Mount,
-    };
-    let tried = match tried(action, failure.at_target) {
-        tried if tried.is_empty() => purpose.to_owned(),
-        tried => format!("{purpose}: {tried}"),
-    };
-    let error = start_error(stage, errno, tried);
+    let tried = tried(action, failure.at_target);
+    let error = start_error(Stage::Mount, errno, format!("{purpose}: {tried}"));
     match hint(action, failure.at_target, errno) {
         Some(hint) => StartError { message: format!("{} ({hint})", error.message), ..error },
         None => error,
@@ -32,10 +25,9 @@ pub(in crate::sys) fn failure(layout: &Layout, failure: &Failure) -> StartError 
 
 fn tried(action: &Action, at_target: bool) -> String {
     match action {
-        Action::Unshare => String::new(),
         Action::Copy { path, .. } => format!("take what is at {}", quoted(path)),
         Action::Open { path, .. } => format!("open {}", quoted(path)),
-        Action::Separate => "keep what is mounted from the host".to_owned(),
+        Action::Separate => "separate it from the host's".to_owned(),
         Action::Attributes { .. } => "set its attributes".to_owned(),
         Action::Cover { .. } => "put it in the place of /".to_owned(),
         Action::Make { kind, .. } => {
@@ -56,9 +48,9 @@ fn tried(action: &Action, at_target: bool) -> String {
 
 fn hint(action: &Action, at_target: bool, errno: Errno) -> Option<&'static str> {
     Some(match (action, errno) {
-        (Action::Unshare, Errno::EPERM) => "it takes CAP_SYS_ADMIN: run the supervisor as root",
-        (Action::Unshare, Errno::ENOSPC) => {
-            "the limit in /proc/sys/user/max_mnt_namespaces is reached"
+        (Action::Make { .. }, Errno::EPERM) => {
+            "without root a new one is only to be had where nothing hides a part of the one that \
+             is there, as containers do"
         }
         (Action::Copy { .. }, Errno::EINVAL) => "it is mounted so that it cannot be copied",
         (Action::Attach { target, .. }, errno) if at_target => match errno {

@@ -2,19 +2,12 @@
 
 use super::devices::{self, NODES};
 use super::tree::{NO_DEVICES, NO_EXEC, NO_SUID, PRIVATE, READ_ONLY, SLAVE};
-use super::{Action, FileSystem, Layout, Purpose, Slot, Target, field};
+use super::{Action, FileSystem, Layout, Purpose, Slot, Target};
 use crate::sys::failure::start_error;
 use crate::vocabulary::{Isolation, Mount, Propagation, Stage, StartError};
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::AtomicI32;
-
-/// In what the child will be when it makes the mounts.
-#[derive(Copy, Clone, Debug, Default)]
-pub(in crate::sys) struct Setting {
-    /// A user namespace of its own, in which only its own user and group are mapped.
-    pub(in crate::sys) user_namespace: bool,
-}
 
 const PROC: FileSystem = FileSystem {
     kind: c"proc",
@@ -79,39 +72,35 @@ const HIDDEN_IN_SYS: [&CStr; 2] = [c"/firmware", c"/devices/virtual/powercap"];
 /// is the host's own, is not changed.
 const OF_NODES: u64 = READ_ONLY | NO_SUID | NO_EXEC;
 
-/// The actions for a task; `None`: it needs no mount namespace.
+/// The actions for a task. `in_user_namespace`: in one of its own, where only its own user and
+/// group are known.
 ///
 /// # Errors
 /// A path cannot be one.
 pub(in crate::sys) fn lay_out(
     isolation: &Isolation,
-    setting: Setting,
-) -> Result<Option<Layout>, StartError> {
-    if field(isolation).is_none() && !isolation.pid {
-        return Ok(None);
-    }
+    in_user_namespace: bool,
+) -> Result<Layout, StartError> {
     let mut builder = Builder::default();
-    builder.begin("make a mount namespace".to_owned());
-    builder.push(Action::Unshare);
     let sources = builder.sources(isolation)?;
-    builder.begin("make a mount namespace".to_owned());
+    builder.begin("have mounts of its own".to_owned());
     builder.push(Action::Separate);
     let root = builder.root(isolation, &sources)?;
     if isolation.pid {
         builder.proc_of_task(root, sources.covers)?;
     }
     if let Some(covers) = sources.covers {
-        builder.sys_of_task(isolation, setting, root, covers)?;
+        builder.sys_of_task(isolation, in_user_namespace, root, covers)?;
     }
     if let Some(nodes) = &sources.nodes {
-        builder.dev(setting, root, nodes)?;
+        builder.dev(in_user_namespace, root, nodes)?;
     }
     builder.mounts(isolation, root, &sources)?;
     if let Some(path) = &isolation.root {
         builder.begin(format!("enter root {path:?} (isolation.root)"));
         builder.push(Action::Enter { root });
     }
-    Ok(Some(builder.finish()))
+    Ok(builder.finish())
 }
 
 /// What comes from the host. It is taken first, while what is shared with the host still is.
@@ -245,14 +234,14 @@ impl Builder {
     fn sys_of_task(
         &mut self,
         isolation: &Isolation,
-        setting: Setting,
+        in_user_namespace: bool,
         root: Slot,
         Covers { null, empty }: Covers,
     ) -> Result<(), StartError> {
         self.begin("mount /sys".to_owned());
         // A new one shows the devices of the network namespace, which has to be the task's own.
         let own_network = isolation.net.as_deref() == Some("none");
-        let mounted = if setting.user_namespace && !own_network {
+        let mounted = if in_user_namespace && !own_network {
             let copy = self.copy("/sys")?;
             self.push(attributes(copy, SYS.attributes, PRIVATE));
             copy
@@ -266,7 +255,12 @@ impl Builder {
         Ok(())
     }
 
-    fn dev(&mut self, setting: Setting, root: Slot, nodes: &[Slot]) -> Result<(), StartError> {
+    fn dev(
+        &mut self,
+        in_user_namespace: bool,
+        root: Slot,
+        nodes: &[Slot],
+    ) -> Result<(), StartError> {
         self.begin("make /dev".to_owned());
         let dev = self.make(&DEV);
         self.attach(dev, root, own_target("/dev", true)?);
@@ -274,7 +268,7 @@ impl Builder {
             self.push(Action::Link { inside: dev, name, to });
         }
         for (name, kind) in
-            [(c"pts", if setting.user_namespace { &PTS_OF_ONE } else { &PTS }), (c"shm", &SHM)]
+            [(c"pts", if in_user_namespace { &PTS_OF_ONE } else { &PTS }), (c"shm", &SHM)]
         {
             self.push(Action::Directory { inside: dev, name });
             let made = self.make(kind);

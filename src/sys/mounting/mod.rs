@@ -1,7 +1,7 @@
 //! What a task sees of the file systems: its own root, mounts and devices (mount_namespaces(7)).
 //!
-//! Everything is laid out before the clone as a list of actions; the child walks over it, in a mount
-//! namespace of its own, and ends with it. File systems are handled by descriptor (open_tree(2),
+//! Everything is laid out before the clone as a list of actions; the child walks over it in a mount
+//! namespace of its own. File systems are handled by descriptor (open_tree(2),
 //! move_mount(2)) and mount points are resolved inside the root by the kernel (openat2(2) with
 //! RESOLVE_IN_ROOT): no symbolic link, no `..` and no rename in an image leads to the host.
 
@@ -13,7 +13,7 @@ mod tree;
 
 pub(super) use devices::device_rules;
 pub(crate) use devices::narrower_permissions;
-pub(super) use lay_out::{Setting, lay_out};
+pub(super) use lay_out::lay_out;
 
 use super::raw::call;
 use crate::vocabulary::Isolation;
@@ -50,8 +50,6 @@ struct Purpose {
 /// One thing that the child does.
 #[derive(Debug)]
 enum Action {
-    /// unshare(2) with CLONE_NEWNS.
-    Unshare,
     /// A detached copy of what is mounted at a path of the host, with all that is mounted below.
     Copy { path: CString, into: Slot },
     /// A descriptor of a path of the host (O_PATH).
