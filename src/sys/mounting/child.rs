@@ -127,7 +127,11 @@ fn part(inside: usize, path: &CStr) -> Result<Option<usize>, i32> {
 fn hide(layout: &Layout, inside: usize, path: &CStr, null: Slot, empty: Slot) -> Answer {
     let Some(target) = part(inside, path)? else { return Ok(0) };
     let cover = match tree::is_directory(target) {
-        false => layout.fd(null).and_then(tree::copy_of)?,
+        false => {
+            let copy = layout.fd(null).and_then(tree::copy_of)?;
+            tree::set_attributes(copy, tree::OF_NODES, 0)?;
+            copy
+        }
         // The first one is a file system of its own, the others are copies of its mount.
         true => match layout.fd(empty) {
             Ok(empty) => tree::copy_of(empty)?,

@@ -1,7 +1,7 @@
 //! From an isolation to the actions of the child.
 
 use super::devices::{self, NODES};
-use super::tree::{NO_DEVICES, NO_EXEC, NO_SUID, PRIVATE, READ_ONLY, SLAVE};
+use super::tree::{NO_DEVICES, NO_EXEC, NO_SUID, OF_NODES, PRIVATE, READ_ONLY, SLAVE};
 use super::{Action, FileSystem, Layout, Purpose, Slot, Target};
 use crate::sys::failure::start_error;
 use crate::vocabulary::{Isolation, Mount, Propagation, Stage, StartError};
@@ -67,10 +67,6 @@ const HIDDEN_IN_PROC: [&CStr; 10] = [
 ];
 const READ_ONLY_IN_PROC: [&CStr; 5] = [c"/bus", c"/fs", c"/irq", c"/sys", c"/sysrq-trigger"];
 const HIDDEN_IN_SYS: [&CStr; 2] = [c"/firmware", c"/devices/virtual/powercap"];
-
-/// Attributes of a device node that is mounted. A device is written to all the same; its node, which
-/// is the host's own, is not changed.
-const OF_NODES: u64 = READ_ONLY | NO_SUID | NO_EXEC;
 
 /// The actions for a task. `in_user_namespace`: in one of its own, where only its own user and
 /// group are known.

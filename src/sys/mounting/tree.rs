@@ -14,6 +14,10 @@ pub(super) const NO_DEVICES: u64 = 1 << 2;
 /// See [`READ_ONLY`].
 pub(super) const NO_EXEC: u64 = 1 << 3;
 
+/// Of a device node of the host that is mounted. The device is written to all the same; the node,
+/// which is the host's own, is not changed.
+pub(super) const OF_NODES: u64 = READ_ONLY | NO_SUID | NO_EXEC;
+
 /// MS_PRIVATE and MS_SLAVE of mount(2).
 pub(super) const PRIVATE: u64 = 1 << 18;
 /// See [`PRIVATE`].
