@@ -36,6 +36,8 @@ pub(crate) mod mounting;
 mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod own_process;
+#[cfg(feature = "cli")]
+pub(crate) mod own_program;
 mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
