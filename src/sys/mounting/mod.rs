@@ -9,7 +9,7 @@ pub(super) mod child;
 mod devices;
 pub(super) mod explain;
 mod lay_out;
-mod tree;
+pub(super) mod tree;
 
 pub(super) use devices::device_rules;
 pub(crate) use devices::narrower_permissions;

@@ -6,7 +6,7 @@ use nix::libc;
 use std::ffi::CStr;
 
 /// MOUNT_ATTR_* of linux/mount.h.
-pub(super) const READ_ONLY: u64 = 1;
+pub(in crate::sys) const READ_ONLY: u64 = 1;
 /// See [`READ_ONLY`].
 pub(super) const NO_SUID: u64 = 1 << 1;
 /// See [`READ_ONLY`].
@@ -46,7 +46,7 @@ fn at(path: &CStr) -> usize {
 
 /// A detached copy of what is mounted at `path`, or at the descriptor `from` where that is empty,
 /// with all that is mounted below.
-pub(super) fn copy(from: usize, path: &CStr) -> Answer {
+pub(in crate::sys) fn copy(from: usize, path: &CStr) -> Answer {
     let flags = OPEN_TREE_CLONE | CLOEXEC | AT_RECURSIVE | EMPTY_PATH;
     call(libc::SYS_open_tree, [from, at(path), flags])
 }
@@ -57,7 +57,7 @@ pub(super) fn copy_of(fd: usize) -> Answer {
 }
 
 /// On the whole tree. `propagation`: [`PRIVATE`], [`SLAVE`], or 0 to leave it.
-pub(super) fn set_attributes(tree: usize, add: u64, propagation: u64) -> Answer {
+pub(in crate::sys) fn set_attributes(tree: usize, add: u64, propagation: u64) -> Answer {
     // struct mount_attr: what is added, what is taken away, propagation, a user namespace.
     let attributes = [add, 0, propagation, 0];
     let (pointer, size) = (attributes.as_ptr() as usize, size_of_val(&attributes));
