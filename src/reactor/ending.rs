@@ -182,6 +182,8 @@ impl Supervisor {
     /// Nothing is left of a run, its groups included.
     pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
         self.reap_main(task);
+        #[cfg(feature = "stats")]
+        self.sampler.forget(task);
         let start = self.runs.remove(task).and_then(|run| run.start);
         let input = match start.and_then(|start| start.failure) {
             Some(error) => {

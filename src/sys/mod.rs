@@ -37,9 +37,15 @@ pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
 pub(crate) mod privileges;
+#[cfg(feature = "stats")]
+pub(crate) mod process_list;
+#[cfg(feature = "stats")]
+pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
 mod raw;
+#[cfg(feature = "stats")]
+pub(crate) mod reader;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "run",
     "up",
     "daemon",
@@ -18,6 +18,7 @@ const VERBS: [&str; 19] = [
     "restart",
     "signal",
     "kill",
+    "stats",
     "logs",
     "events",
     "rm",

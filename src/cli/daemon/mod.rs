@@ -1,5 +1,6 @@
 //! The verb `daemon`.
 
+mod metrics;
 mod settings;
 mod transitions;
 
@@ -11,6 +12,7 @@ use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
 use crate::vocabulary::{Event, IfExists, Request, Signal, TaskSpec, Ticket};
+use metrics::Collected;
 use settings::{Refusal, Settings};
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -43,6 +45,7 @@ struct Daemon {
     server: Server,
     /// Removed at the end.
     _socket: Option<Socket>,
+    metrics: Collected,
     signals: ProcessSignals,
     notifier: Notifier,
     transitions: Transitions,
@@ -77,10 +80,13 @@ impl Daemon {
                 .attach(&mut supervisor, reader, writer, stdio)
                 .map_err(failed("cannot serve a passed descriptor"))?;
         }
+        let metrics =
+            Collected::new(&mut supervisor, settings.stats_interval, settings.metrics, gid)?;
         let mut daemon = Daemon {
             supervisor,
             server,
             _socket: socket,
+            metrics,
             signals,
             notifier: Notifier::from_environment(),
             transitions: Transitions::default(),
@@ -129,7 +135,8 @@ impl Daemon {
                 log::info!("ostler has ended");
                 return Ok(());
             }
-            let waits = [self.server.timeout(), self.notifier.keep_alive()];
+            self.metrics.dispatch(&mut self.supervisor);
+            let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
             self.supervisor
                 .turn(waits.into_iter().flatten().min(), &mut events)
                 .map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))?;
@@ -172,7 +179,7 @@ impl Daemon {
 
     fn take_signals(&mut self) {
         while let Some(ready) = self.server.next_ready() {
-            if ready.id != self.signals.watch() {
+            if self.metrics.take_ready(&ready) || ready.id != self.signals.watch() {
                 continue;
             }
             for signal in self.signals.take() {
@@ -207,13 +214,14 @@ impl Daemon {
     fn log_figures(&self) {
         let figures = self.supervisor.figures();
         log::info!(
-            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} wakeups={} loop_max_us={} \
+            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} turns={} wakeups={} loop_max_us={} \
              relayed_bytes={}",
             figures.tasks,
             figures.fds,
             figures.threads,
             figures.rss_bytes,
             figures.cpu_us,
+            figures.turns,
             figures.wakeups,
             figures.loop_max_us,
             figures.relayed_bytes
