@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod failure;
 mod history;
+mod host_calls;
 mod listening;
 mod logs;
 mod message;
@@ -25,6 +26,7 @@ mod wire;
 #[doc(hidden)]
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
+pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
 pub use metrics::Metrics;
 #[cfg(feature = "cli")]
 pub(crate) use openmetrics::{

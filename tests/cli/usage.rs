@@ -22,6 +22,7 @@ const VERBS: [&str; 20] = [
     "logs",
     "events",
     "rm",
+    "reload",
     "shutdown",
     "check",
     "version",
