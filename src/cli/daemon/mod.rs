@@ -9,6 +9,7 @@ use super::logging::{self, Style};
 use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
+use crate::sys::own_process;
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
 use crate::vocabulary::{Event, IfExists, Request, Signal, TaskSpec, Ticket};
 use settings::{Refusal, Settings};
@@ -92,6 +93,7 @@ impl Daemon {
         settings.tasks.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         daemon.launch(settings.tasks.tasks);
         daemon.notifier.ready();
+        own_process::give_back_memory_of_start();
         Ok(daemon)
     }
 
