@@ -65,14 +65,12 @@ pub(crate) enum Verb {
     Signal(SignalArguments),
     #[command(hide = true, after_help = MIRRORED_CODES)]
     Exec(ExecArguments),
-    #[command(hide = true)]
     Stats(StatsArguments),
     Logs(LogsArguments),
     Update(UpdateArguments),
     Events(EventsArguments),
     Rm(RmArguments),
     Top(TopArguments),
-    #[command(hide = true)]
     Reload(ReloadArguments),
     #[command(hide = true)]
     Upgrade(UpgradeArguments),

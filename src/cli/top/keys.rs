@@ -235,7 +235,10 @@ mod tests {
         }
 
         #[test]
-        fn pieces_mean_what_the_whole_means(text in "[a-z\u{1b}\\[0-9;~ABOé]{0,40}", cut in 0..60_usize) {
+        fn pieces_mean_what_the_whole_means(
+            text in "[a-z\u{1b}\\[0-9;~ABOé]{0,40}",
+            cut in 0..60_usize,
+        ) {
             let bytes = text.as_bytes();
             let cut = cut.min(bytes.len());
             let mut whole = Keys::default();
