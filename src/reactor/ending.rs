@@ -205,6 +205,8 @@ impl Supervisor {
             }
             return;
         }
+        #[cfg(feature = "stats")]
+        self.sampler.forget(task);
         let start = self.runs.remove(task).and_then(|run| run.start);
         let input = match start.and_then(|start| start.failure) {
             Some(error) => {

@@ -17,6 +17,8 @@ mod options;
 mod orphans;
 mod output;
 mod run;
+#[cfg(feature = "stats")]
+mod sampling;
 #[cfg(feature = "cli")]
 mod signals;
 mod start;
@@ -28,6 +30,8 @@ mod watch;
 
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
+#[cfg(feature = "stats")]
+pub use sampling::Measurement;
 #[cfg(feature = "cli")]
 pub(crate) use signals::ProcessSignals;
 pub use watch::{Ready, WatchId};
@@ -45,6 +49,8 @@ use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
 use run::Runs;
+#[cfg(feature = "stats")]
+use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -104,6 +110,9 @@ pub struct Supervisor {
     /// Descriptors that this process may have.
     descriptor_limit: u64,
     relay_has_more: bool,
+    #[cfg(feature = "stats")]
+    sampler: Sampler,
+    turns: u64,
     wakeups: u64,
     longest_turn_us: u64,
     /// By the stage of the groups.
@@ -190,6 +199,9 @@ impl Supervisor {
             next_ticket: 1,
             descriptor_limit: own_process::descriptor_limit(),
             relay_has_more: false,
+            #[cfg(feature = "stats")]
+            sampler: Sampler::default(),
+            turns: 0,
             wakeups: 0,
             longest_turn_us: 0,
             known_facts: Default::default(),

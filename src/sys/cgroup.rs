@@ -8,6 +8,8 @@ mod devices;
 mod limits;
 mod settings;
 mod stale;
+#[cfg(feature = "stats")]
+mod usage;
 mod v1;
 mod wanted;
 

@@ -1,6 +1,8 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
@@ -46,9 +48,17 @@ pub(crate) mod pipe;
 mod plan;
 mod plan_init;
 pub(crate) mod privileges;
+#[cfg(feature = "stats")]
+pub(crate) mod process_list;
+#[cfg(feature = "stats")]
+pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
 mod raw;
+#[cfg(feature = "stats")]
+pub(crate) mod reader;
+#[cfg(feature = "cli")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;
