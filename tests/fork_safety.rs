@@ -117,7 +117,7 @@ fn run_rooted(launcher: &mut Launcher) {
         source: source.into(),
         target: target.into(),
         read_only: true,
-        propagation: Propagation::Slave,
+        propagation: Propagation::Private,
     };
     let mut mounts = vec![mount("/usr", "/usr"), mount("/tmp", "/tmp")];
     for name in ["/bin", "/lib", "/lib64"].into_iter().filter(|name| Path::new(name).exists()) {

@@ -114,6 +114,9 @@ pub(super) fn make(
     let user = user.map(|user| (user.uid, user.gid));
     let devices = spec.isolation.as_deref().and_then(|isolation| isolation.devices.as_deref());
     let device_rules = devices.map(mounting::device_rules).transpose()?;
+    if let Some(isolation) = spec.isolation.as_deref() {
+        mounting::check_peers(isolation, namespaces.has(Namespaces::USER), mounts)?;
+    }
     Ok(Plan { program: Arc::new(program), may_share, user, device_rules, namespaces, init })
 }
 

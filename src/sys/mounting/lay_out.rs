@@ -317,7 +317,7 @@ impl Builder {
     }
 }
 
-fn purpose(index: usize, mount: &Mount) -> String {
+pub(super) fn purpose(index: usize, mount: &Mount) -> String {
     format!("mount {:?} on {:?} (isolation.mounts[{index}])", mount.source, mount.target)
 }
 

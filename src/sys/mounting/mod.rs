@@ -9,11 +9,13 @@ pub(super) mod child;
 mod devices;
 pub(super) mod explain;
 mod lay_out;
+mod peers;
 pub(super) mod tree;
 
 pub(super) use devices::device_rules;
 pub(crate) use devices::narrower_permissions;
 pub(super) use lay_out::lay_out;
+pub(super) use peers::check_peers;
 
 use super::raw::call;
 use crate::vocabulary::Isolation;

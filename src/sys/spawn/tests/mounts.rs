@@ -409,3 +409,77 @@ fn what_reaches_into_the_machine_is_hidden_or_read_only() {
     }
     assert_eq!(fs::metadata("/dev/null").unwrap().permissions().mode() & 0o777, 0o666);
 }
+
+/// Waits for a word from a task.
+fn until_told(pipe: &mut std::fs::File, word: &str) {
+    let mut told = vec![0; word.len()];
+    pipe.read_exact(&mut told).unwrap();
+    assert_eq!(String::from_utf8(told).unwrap(), word);
+}
+
+/// What a task mounts in its mount of a tmpfs of the host, and what the host mounts there later:
+/// whether the host sees the one, and the task the other.
+fn who_sees_what(way: Way, propagation: Propagation, point: &Path, image: &Image) -> (bool, bool) {
+    use nix::mount::{MntFlags, MsFlags, mount as mount_at, umount2};
+    let (from_host, from_task) = (point.join("host"), point.join("task"));
+    for directory in [&from_host, &from_task] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    let script = "mount -t tmpfs x /data/task && touch /data/task/file; echo -n A; read line; \
+                  test -e /data/host/file && echo -n Y || echo -n N";
+    let spec = image.sh(&[Mount { propagation, ..mount(point, "/data") }], script);
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (input, go) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    let mut spawner = way.spawner();
+    let plan = spawner.plan(&spec).unwrap();
+    let streams =
+        Streams { stdin: Some(input.as_raw_fd()), stdout: Some(writer.as_raw_fd()), stderr: None };
+    let child = settle(spawner.spawn(&plan, streams, None).unwrap()).unwrap();
+    drop((writer, input));
+    let mut reader = std::fs::File::from(reader);
+    until_told(&mut reader, "A");
+    let host_sees = from_task.join("file").exists();
+    mount_at(Some("y"), &from_host, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    fs::write(from_host.join("file"), "").unwrap();
+    nix::unistd::write(&go, b"\n").unwrap();
+    let mut told = [0];
+    reader.read_exact(&mut told).unwrap();
+    assert_eq!(wait(&child), ExitStatus::Exited(0));
+    umount2(&from_host, MntFlags::MNT_DETACH).unwrap();
+    // It was the task's, and is there as long as somebody sees it.
+    if host_sees {
+        umount2(&from_task, MntFlags::MNT_DETACH).unwrap();
+    }
+    (host_sees, told == *b"Y")
+}
+
+#[test]
+fn later_mounts_pass_as_far_as_is_asked_for() {
+    use nix::mount::MsFlags;
+    if !can_mount("later_mounts_pass_as_far_as_is_asked_for") {
+        return;
+    }
+    alone("mounts::later_mounts_pass_as_far_as_is_asked_for", || {
+        leave_the_mounts_of_others();
+        let image = Image::new();
+        let point = image.beside("point");
+        tmpfs_at(&point, MsFlags::MS_SHARED);
+        for way in WAYS {
+            let seen = |propagation| who_sees_what(way, propagation, &point, &image);
+            assert_eq!(seen(Propagation::Private), (false, false), "{way:?}");
+            assert_eq!(seen(Propagation::Slave), (false, true), "{way:?}");
+            assert_eq!(seen(Propagation::Shared), (true, true), "{way:?}");
+        }
+        nix::mount::umount(&point).unwrap();
+        // What is private on the host has nothing to pass on.
+        let private = image.beside("private");
+        tmpfs_at(&private, MsFlags::MS_PRIVATE);
+        for propagation in [Propagation::Slave, Propagation::Shared] {
+            let mounts = [Mount { propagation, ..mount(&private, "/data") }];
+            let error = run(Way::Copied, &image.sh(&mounts, "true")).unwrap_err();
+            assert_eq!((error.stage, error.errno), (Stage::Mount, libc::EINVAL), "{error}");
+            assert!(error.message.contains("mount --make-shared"), "{error}");
+        }
+        nix::mount::umount(&private).unwrap();
+    });
+}
