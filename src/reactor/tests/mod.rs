@@ -4,6 +4,8 @@ mod aborts;
 mod failures;
 mod groups;
 mod looks;
+#[cfg(feature = "stats")]
+mod sampling;
 mod turns;
 
 use super::{Options, Supervisor};
