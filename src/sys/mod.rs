@@ -1,6 +1,8 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
@@ -11,9 +13,13 @@ mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
 pub(crate) mod clock;
+#[cfg(feature = "cli")]
+pub(crate) mod code_pages;
 mod dumpable;
 mod environment;
 mod executable;
+#[cfg(feature = "cli")]
+pub(crate) mod exit_pipe;
 mod explain;
 mod explain_privileges;
 pub(crate) mod failure;
@@ -30,6 +36,8 @@ pub(crate) mod landlock;
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
 mod mounts;
+#[cfg(feature = "cli")]
+pub(crate) mod notify_socket;
 pub(crate) mod own_process;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
@@ -40,12 +48,16 @@ pub(crate) mod privileges;
 pub(crate) mod processes;
 mod program;
 mod raw;
+#[cfg(feature = "cli")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;
 #[cfg(not(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[path = "seccomp_absent.rs"]
 pub(crate) mod seccomp;
+#[cfg(feature = "cli")]
+pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

@@ -2,6 +2,7 @@
 
 mod change;
 mod declared;
+mod passed;
 mod settings;
 mod tasks;
 mod transitions;
