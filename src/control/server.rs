@@ -3,6 +3,7 @@
 use super::calls::{Context, Kind, Stream, finish};
 use super::connection::{Connection, Pending, Wire};
 use super::history::History;
+use super::host_calls::HostCalls;
 use super::listening::Listening;
 use super::logs::Watching;
 use crate::reactor::{Ready, Supervisor, WatchId};
@@ -33,11 +34,18 @@ pub struct ServerOptions {
     pub socket: Option<String>,
     /// Members of this group may connect, beside root and our own user.
     pub allowed_gid: Option<u32>,
+    /// The host answers what [`Server::next_reload`] gives; else Reload is refused as unsupported.
+    pub reloads: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> ServerOptions {
-        ServerOptions { max_connections: CONNECTIONS_DEFAULT, socket: None, allowed_gid: None }
+        ServerOptions {
+            max_connections: CONNECTIONS_DEFAULT,
+            socket: None,
+            allowed_gid: None,
+            reloads: false,
+        }
     }
 }
 
@@ -80,12 +88,15 @@ pub struct Server {
     pub(super) listening: Listening,
     watches: HashMap<WatchId, Watched>,
     askers: HashMap<Ticket, Asker>,
+    pub(super) host_calls: HostCalls,
     /// Connections to be served.
     queue: VecDeque<usize>,
     /// Those that stream events.
     event_streams: BTreeSet<usize>,
     /// Those that follow a log.
     followers: BTreeSet<usize>,
+    /// Those that wait for figures.
+    pub(super) stats_streams: BTreeSet<usize>,
     watching: Option<Watching>,
     /// Those whose queue is full.
     pub(super) full: BTreeSet<usize>,
@@ -127,9 +138,11 @@ impl Server {
             listening: Listening::new(),
             watches: HashMap::new(),
             askers: HashMap::new(),
+            host_calls: HostCalls::default(),
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
+            stats_streams: BTreeSet::new(),
             watching: None,
             full: BTreeSet::new(),
             look_at: None,
@@ -188,6 +201,7 @@ impl Server {
             self.take_ready(ready);
         }
         self.look(supervisor);
+        self.wake_stats(supervisor);
         self.take_replies(supervisor);
         for _ in 0..ROUNDS {
             for _ in 0..self.queue.len() {
@@ -208,7 +222,7 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let flush = self.shutdown_done.map(|done| done + FLUSH_PATIENCE);
-        let at = [flush, self.look_at].into_iter().flatten().min()?;
+        let at = [flush, self.look_at, self.stats_due()].into_iter().flatten().min()?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
@@ -261,6 +275,7 @@ impl Server {
         Parts {
             history: &self.history,
             socket: self.options.socket.as_deref(),
+            reloads: self.options.reloads,
             connections: &mut self.connections,
             watching: self.watching.as_mut(),
         }
@@ -360,7 +375,7 @@ impl Server {
                 (Some(connection), Some(key)) => {
                     connection.pending = Pending::None;
                     let history = &self.history;
-                    let context = Context { supervisor, history, socket: None };
+                    let context = Context { supervisor, history, socket: None, reloads: false };
                     finish(&reply, &mut connection.session, &context);
                     self.wake(key);
                 }
@@ -390,6 +405,7 @@ impl Server {
         match stream {
             Stream::Events(_) => drop(self.event_streams.insert(key)),
             Stream::List(_) => {}
+            Stream::Stats(_) => drop(self.stats_streams.insert(key)),
             Stream::Logs(_) => {
                 self.followers.insert(key);
                 if self.watching.is_none() {
@@ -421,6 +437,7 @@ impl Server {
     pub(super) fn stopped_streaming(&mut self, key: usize, stream: Stream) {
         self.event_streams.remove(&key);
         self.followers.remove(&key);
+        self.stats_streams.remove(&key);
         if let Stream::Logs(mut log) = stream {
             log.unwatch(self.watching.as_mut(), key);
         }
@@ -438,6 +455,7 @@ impl Server {
         }
         match connection.pending {
             Pending::None => {}
+            Pending::Host(ticket) => self.host_calls.forget(ticket),
             Pending::Streams(stream) => self.stopped_streaming(key, stream),
             Pending::Asked(ticket) => {
                 let Some(asker) = self.askers.get_mut(&ticket) else { return };
@@ -455,6 +473,7 @@ impl Server {
 pub(super) struct Parts<'a> {
     pub(super) history: &'a History,
     pub(super) socket: Option<&'a str>,
+    pub(super) reloads: bool,
     pub(super) connections: &'a mut Slab<Connection>,
     pub(super) watching: Option<&'a mut Watching>,
 }

@@ -1,6 +1,11 @@
 //! The verb `daemon`.
 
+mod change;
+mod declared;
+mod metrics;
+mod passed;
 mod settings;
+mod tasks;
 mod transitions;
 
 use super::arguments::DaemonArguments;
@@ -10,12 +15,12 @@ use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::sys::own_process;
-use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
-use crate::vocabulary::{Event, IfExists, Request, Signal, TaskSpec, Ticket};
+use crate::vocabulary::{Event, Request, Signal, Ticket};
+use metrics::Collected;
 use settings::{Refusal, Settings};
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
+use tasks::Tasks;
 use transitions::Transitions;
 
 const CAUGHT: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
@@ -44,11 +49,11 @@ struct Daemon {
     server: Server,
     /// Removed at the end.
     _socket: Option<Socket>,
+    metrics: Collected,
     signals: ProcessSignals,
     notifier: Notifier,
     transitions: Transitions,
-    /// Tasks of the file that are being launched.
-    launches: HashMap<Ticket, String>,
+    tasks: Tasks,
     /// Tasks go on when the daemon ends.
     keep: bool,
     ending: Option<Ticket>,
@@ -78,47 +83,26 @@ impl Daemon {
                 .attach(&mut supervisor, reader, writer, stdio)
                 .map_err(failed("cannot serve a passed descriptor"))?;
         }
-        let mut daemon = Daemon {
+        let metrics =
+            Collected::new(&mut supervisor, settings.stats_interval, settings.metrics, gid)?;
+        greet(&supervisor, settings.socket.as_deref());
+        settings::warn(&settings.tasks);
+        let tasks = Tasks::start(settings.task_file, settings.tasks, &mut supervisor);
+        let daemon = Daemon {
             supervisor,
             server,
             _socket: socket,
+            metrics,
             signals,
             notifier: Notifier::from_environment(),
             transitions: Transitions::default(),
-            launches: HashMap::new(),
+            tasks,
             keep: settings.keep,
             ending: None,
         };
-        daemon.greet(settings.socket.as_deref());
-        settings.tasks.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-        daemon.launch(settings.tasks.tasks);
         daemon.notifier.ready();
         own_process::give_back_memory_of_start();
         Ok(daemon)
-    }
-
-    fn greet(&self, socket: Option<&std::path::Path>) {
-        let facts = self.supervisor.facts();
-        let socket = socket.map_or("none".to_owned(), |path| path.display().to_string());
-        log::info!(
-            "ostler version={} pid={} socket={socket} kernel={} cgroup={}",
-            facts.version,
-            std::process::id(),
-            facts.kernel,
-            facts.cgroup
-        );
-    }
-
-    fn launch(&mut self, tasks: Vec<TaskSpec>) {
-        for spec in tasks {
-            let name = spec.name.clone().unwrap_or_default();
-            let ticket = self.supervisor.submit(Request::Launch {
-                spec: Box::new(spec),
-                if_exists: IfExists::Fail,
-                timeout: LAUNCH_TIMEOUT_DEFAULT,
-            });
-            self.launches.insert(ticket, name);
-        }
     }
 
     fn until_the_end(mut self) -> Result<(), Refusal> {
@@ -131,7 +115,8 @@ impl Daemon {
                 log::info!("ostler has ended");
                 return Ok(());
             }
-            let waits = [self.server.timeout(), self.notifier.keep_alive()];
+            self.metrics.dispatch(&mut self.supervisor);
+            let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
             self.supervisor
                 .turn(waits.into_iter().flatten().min(), &mut events)
                 .map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))?;
@@ -151,10 +136,12 @@ impl Daemon {
             if Some(ticket) == self.ending {
                 return true;
             }
-            if let (Some(name), Err(error)) = (self.launches.remove(&ticket), reply) {
-                log::error!("task={name} cannot be launched: {error}");
-            }
+            self.tasks.take(ticket, &reply, &mut self.supervisor);
         }
+        while let Some(call) = self.server.next_reload() {
+            self.tasks.reload(Some(call));
+        }
+        self.tasks.go_on(&mut self.supervisor, &mut self.server, self.ending.is_some());
         false
     }
 
@@ -174,7 +161,7 @@ impl Daemon {
 
     fn take_signals(&mut self) {
         while let Some(ready) = self.server.next_ready() {
-            if ready.id != self.signals.watch() {
+            if self.metrics.take_ready(&ready) || ready.id != self.signals.watch() {
                 continue;
             }
             for signal in self.signals.take() {
@@ -190,6 +177,7 @@ impl Daemon {
                 let again = self.ending.is_some();
                 self.end(again.then_some(Duration::ZERO));
             }
+            Signal::HUP => self.tasks.reload(None),
             Signal::USR1 => self.log_figures(),
             _ => log::warn!("{signal} came, but what it stands for is not available yet"),
         }
@@ -209,16 +197,29 @@ impl Daemon {
     fn log_figures(&self) {
         let figures = self.supervisor.figures();
         log::info!(
-            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} wakeups={} loop_max_us={} \
+            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} turns={} wakeups={} loop_max_us={} \
              relayed_bytes={}",
             figures.tasks,
             figures.fds,
             figures.threads,
             figures.rss_bytes,
             figures.cpu_us,
+            figures.turns,
             figures.wakeups,
             figures.loop_max_us,
             figures.relayed_bytes
         );
     }
+}
+
+fn greet(supervisor: &Supervisor, socket: Option<&std::path::Path>) {
+    let facts = supervisor.facts();
+    let socket = socket.map_or("none".to_owned(), |path| path.display().to_string());
+    log::info!(
+        "ostler version={} pid={} socket={socket} kernel={} cgroup={}",
+        facts.version,
+        std::process::id(),
+        facts.kernel,
+        facts.cgroup
+    );
 }

@@ -1,17 +1,22 @@
 //! How the daemon is to be, from its flags and what its starter has passed.
 
+use super::passed::Passed;
 use crate::cli::arguments::{CgroupChoice, DaemonArguments, ExitNotificationChoice, OnExit};
 use crate::cli::socket::socket_path;
 use crate::cli::task_file::{self, TaskFile};
-use crate::control::{ServerOptions, passed_descriptors};
+use crate::control::ServerOptions;
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited, unix_socket};
+use crate::vocabulary::limits::{METRICS_INTERVAL_DEFAULT, STATS_INTERVAL_MIN};
 use nix::errno::Errno;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why the daemon does not come up.
 #[derive(Debug)]
@@ -39,19 +44,26 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<UnixListener>,
     /// Connections: reading end, writing end, and whether it is standard input and output.
     pub(super) attached: Vec<(OwnedFd, OwnedFd, bool)>,
+    /// The task file, which can be read again, and what it says now.
+    pub(super) task_file: Option<PathBuf>,
     pub(super) tasks: TaskFile,
     pub(super) keep: bool,
+    /// How often all tasks are measured without being asked.
+    pub(super) stats_interval: Option<Duration>,
+    pub(super) metrics: Option<MetricsTarget>,
+}
+
+/// Where figures for collectors go.
+#[derive(Debug)]
+pub(super) enum MetricsTarget {
+    File(PathBuf),
+    Socket(PathBuf),
 }
 
 impl Settings {
     /// Takes over passed descriptors, so nothing else may have been opened before.
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
-        let passed = passed_descriptors()
-            .map_err(|error| Refusal::failed(format_args!("LISTEN_FDS: {error}")))?;
-        if let Some(index) = passed.iter().position(|fd| !unix_socket::is_listening(fd.as_fd())) {
-            let why = format_args!("LISTEN_FDS: number {} is no listening Unix socket", index + 1);
-            return Err(Refusal::failed(why));
-        }
+        let passed = Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -64,7 +76,7 @@ impl Settings {
             Some(path) => load(path)?,
             None => TaskFile::default(),
         };
-        let listeners: Vec<UnixListener> = passed.into_iter().map(UnixListener::from).collect();
+        let listeners = passed.listeners;
         let socket = match arguments.socket.as_deref() {
             Some("none") => None,
             // The sockets that were passed are instead of the usual one.
@@ -79,6 +91,8 @@ impl Settings {
             max_connections: arguments.max_connections as usize,
             socket: shown.map(|path| path.to_string_lossy().into_owned()),
             allowed_gid: arguments.socket_group.as_deref().map(group_id).transpose()?,
+            // Standard input cannot be read twice.
+            reloads: arguments.tasks.as_deref().is_some_and(|path| path != Path::new("-")),
         };
         Ok(Settings {
             options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))?,
@@ -88,22 +102,44 @@ impl Settings {
             attached,
             tasks,
             keep: arguments.on_exit == OnExit::Keep,
+            stats_interval: stats_interval(&arguments)?,
+            metrics: arguments.metrics.as_deref().map(metrics_target),
+            task_file: arguments.tasks.filter(|path| path != Path::new("-")),
         })
     }
 }
 
-/// Refuses flags that do not go together, or that this version does not serve.
+/// Refuses flags that do not go together.
 fn check(arguments: &DaemonArguments) -> Result<(), Refusal> {
     if arguments.on_exit == OnExit::Keep && arguments.state.is_none() {
         return Err(Refusal::Usage("--on-exit keep: needs --state DIR".to_owned()));
     }
-    let absent = [
-        ("--stats-interval", arguments.stats_interval.is_some()),
-        ("--metrics", arguments.metrics.is_some()),
-    ];
-    match absent.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(Refusal::Usage(format!("{flag}: not available in this version"))),
-        None => Ok(()),
+    Ok(())
+}
+
+/// A file of figures has an interval; else nothing is measured without being asked.
+fn stats_interval(arguments: &DaemonArguments) -> Result<Option<Duration>, Refusal> {
+    let file = arguments.metrics.as_deref().map(metrics_target);
+    let file = matches!(file, Some(MetricsTarget::File(_)));
+    match arguments.stats_interval {
+        None => Ok(file.then_some(METRICS_INTERVAL_DEFAULT)),
+        Some(Duration::ZERO) if file => {
+            let why = "--stats-interval 0: --metrics with a file needs an interval";
+            Err(Refusal::Usage(why.to_owned()))
+        }
+        Some(Duration::ZERO) => Ok(None),
+        Some(interval) if interval < STATS_INTERVAL_MIN => {
+            let why = format!("--stats-interval: must be 0 or at least {STATS_INTERVAL_MIN:?}");
+            Err(Refusal::Usage(why))
+        }
+        interval => Ok(interval),
+    }
+}
+
+fn metrics_target(path: &Path) -> MetricsTarget {
+    match path.as_os_str().as_bytes().strip_prefix(b"unix:") {
+        Some(socket) => MetricsTarget::Socket(OsStr::from_bytes(socket).into()),
+        None => MetricsTarget::File(path.to_owned()),
     }
 }
 
@@ -172,6 +208,11 @@ fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
 fn load(path: &Path) -> Result<TaskFile, Refusal> {
     task_file::load(path)
         .map_err(|problems| Refusal::Failed(problems.iter().map(ToString::to_string).collect()))
+}
+
+/// Logs what is hardly meant.
+pub(super) fn warn(tasks: &TaskFile) {
+    tasks.warnings.iter().for_each(|warning| log::warn!("{warning}"));
 }
 
 fn group_id(group: &str) -> Result<u32, Refusal> {

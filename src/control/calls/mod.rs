@@ -9,10 +9,12 @@ mod logs;
 mod plain;
 mod request;
 mod service;
+mod stats;
 
 pub(super) use events::EventStream;
 pub(super) use list::ListStream;
 pub(super) use logs::LogStream;
+pub(super) use stats::StatsStream;
 
 use super::failure::Failure;
 use super::history::History;
@@ -34,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) history: &'a History,
     /// Where more connections can be opened.
     pub(super) socket: Option<&'a str>,
+    /// The host reads its task file again when asked.
+    pub(super) reloads: bool,
 }
 
 /// How far a call has come.
@@ -42,6 +46,8 @@ pub(super) enum Progress {
     Done,
     /// It is answered when the supervisor answers this.
     Asked(Ticket, Kind),
+    /// It is answered by the host.
+    Reload { dry_run: bool },
     /// It is answered piece by piece.
     Streams(Stream),
 }
@@ -61,6 +67,7 @@ pub(super) enum Stream {
     Events(EventStream),
     List(ListStream),
     Logs(Box<LogStream>),
+    Stats(StatsStream),
 }
 
 /// How a stream stands after a piece.
@@ -155,8 +162,11 @@ fn begin_ours(
             .map(|stream| Progress::Streams(Stream::Events(stream))),
         "Logs" => LogStream::begin(fields, flags.more, context)
             .map(|stream| Progress::Streams(Stream::Logs(Box::new(stream)))),
+        "Stats" => StatsStream::begin(fields, flags.more, context)
+            .map(|stream| Progress::Streams(Stream::Stats(stream))),
         "Inspect" => plain::inspect(fields, session, context),
         "Version" => plain::version(fields, session, context),
+        "Reload" => plain::reload(fields, context),
         "DaemonStats" => plain::daemon_stats(fields, session, context),
         _ => match request::decode(method, fields)? {
             Decoded::Request(request, kind) => Ok(context.ask(request, kind)),
@@ -186,6 +196,7 @@ impl Stream {
             Stream::Events(stream) => stream.step(session, context),
             Stream::List(stream) => stream.step(session, context),
             Stream::Logs(stream) => stream.step(session, context),
+            Stream::Stats(stream) => stream.step(session, context),
         }
     }
 }

@@ -7,9 +7,6 @@ use crate::control::wire::{Fields, StatusShape};
 use serde::Serialize;
 use serde_json::json;
 
-/// Shortest interval of a stream of Stats in milliseconds.
-const STATS_INTERVAL_MS_MIN: u64 = 100;
-
 #[derive(Serialize)]
 struct InspectReply<'a> {
     status: StatusShape<'a>,
@@ -68,10 +65,22 @@ pub(super) fn daemon_stats(
         "fds": figures.fds,
         "rss_bytes": figures.rss_bytes,
         "cpu_us": figures.cpu_us,
+        "turns": figures.turns,
         "wakeups": figures.wakeups,
         "loop_max_us": figures.loop_max_us,
+        "relayed_bytes": figures.relayed_bytes,
     }));
     Ok(Progress::Done)
+}
+
+pub(super) fn reload(mut fields: Fields, context: &Context<'_>) -> Result<Progress, Failure> {
+    let dry_run = fields.flag("dry_run")?.unwrap_or_default();
+    fields.finish()?;
+    if !context.reloads {
+        let reason = "there is no task file to read again: none was given at the start";
+        return Err(Failure::unsupported("Reload", reason));
+    }
+    Ok(Progress::Reload { dry_run })
 }
 
 /// The methods that are described but cannot be had here. What is wrong with the call itself is
@@ -96,17 +105,6 @@ pub(super) fn unsupported(
                 fields.number("rows")?;
                 fields.number("columns")?;
             }
-        }
-        "Stats" => {
-            fields.strings("names")?;
-            let interval = fields.number("interval_ms")?;
-            if interval.is_some_and(|interval| interval < STATS_INTERVAL_MS_MIN) {
-                return Err(Failure::invalid_parameter("interval_ms"));
-            }
-            fields.flag("by_pid")?;
-        }
-        "Reload" => {
-            fields.flag("dry_run")?;
         }
         "Upgrade" => {}
         _ => return Err(service::method_not_found("org.ostler", method)),
