@@ -10,6 +10,7 @@ mod exits;
 mod facts;
 mod groups;
 mod handle;
+mod init;
 mod isolation;
 mod limits;
 mod options;
@@ -43,6 +44,7 @@ use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
+use init::LeftInits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
@@ -96,6 +98,7 @@ pub struct Supervisor {
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
     looks: Looks,
+    left_inits: LeftInits,
     watches: Watches,
     orders: Orders,
     deadlines: Deadlines<Due>,
@@ -186,6 +189,7 @@ impl Supervisor {
             child_signal,
             sweep: Sweep::default(),
             looks,
+            left_inits: LeftInits::default(),
             watches: Watches::default(),
             orders,
             deadlines: Deadlines::default(),
@@ -215,6 +219,11 @@ impl AsFd for Supervisor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         crate::sys::borrowed(&self.poll)
     }
+}
+
+/// Takes a descriptor out again that stays open.
+fn deregister(poll: &Poll, fd: BorrowedFd<'_>) -> io::Result<()> {
+    poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))
 }
 
 /// Registers a descriptor, edge-triggered as everything in mio.

@@ -93,6 +93,7 @@ impl Supervisor {
                 Owner::Process(key) => self.process_ended(TaskId::new(key.index, key.generation)),
                 Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
                 Owner::Group(key) => self.group_changed(key),
+                Owner::Init(key) => self.left_init_ended(key),
                 Owner::Source(key) => self.relay.source_ready(
                     key,
                     event.is_readable(),

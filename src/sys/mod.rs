@@ -1,20 +1,28 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
 pub(crate) mod channel;
 mod child;
 mod child_descriptors;
+mod child_namespaces;
 mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
 pub(crate) mod clock;
+#[cfg(feature = "cli")]
+pub(crate) mod code_pages;
 mod dumpable;
 mod environment;
 mod executable;
+#[cfg(feature = "cli")]
+pub(crate) mod exit_pipe;
 mod explain;
+mod explain_namespaces;
 mod explain_privileges;
 pub(crate) mod failure;
 pub(crate) mod faults;
@@ -25,17 +33,25 @@ pub(crate) mod group;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
+pub(crate) mod init;
 pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
 mod mounts;
+pub(crate) mod namespaces;
+#[cfg(feature = "cli")]
+pub(crate) mod notify_socket;
 pub(crate) mod own_process;
+mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
+mod plan_init;
+#[cfg(feature = "cli")]
+pub(crate) mod poll;
 pub(crate) mod privileges;
 #[cfg(feature = "stats")]
 pub(crate) mod process_list;
@@ -46,12 +62,16 @@ mod program;
 mod raw;
 #[cfg(feature = "stats")]
 pub(crate) mod reader;
+#[cfg(feature = "cli")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;
 #[cfg(not(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[path = "seccomp_absent.rs"]
 pub(crate) mod seccomp;
+#[cfg(feature = "cli")]
+pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

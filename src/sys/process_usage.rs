@@ -87,8 +87,9 @@ impl Reader {
 pub(crate) fn cpu_clock(pid: Pid) -> Option<u64> {
     faults::check("clock_gettime(process)").ok()?;
     // As clock_getcpuclockid(3) makes it, without its check: the scheduler's clock (2) of a
-    // process.
-    let clock = ClockId::from_raw((!pid.number() << 3) | 2);
+    // process. A number whose bits do not fit beside it would name another one.
+    let shifted = (!pid.number()).checked_mul(8)?;
+    let clock = ClockId::from_raw(shifted | 2);
     let time = clock_gettime(clock).ok()?;
     let seconds = u64::try_from(time.tv_sec()).ok()?;
     Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).ok()?)

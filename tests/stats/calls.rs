@@ -148,7 +148,7 @@ fn many_tasks_come_in_pieces_to_those_who_take_more() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let name = "x".repeat(190);
-    for number in 0..1700 {
+    for number in 0..2000 {
         let task = json!({"name": format!("{name}-{number}"), "command": "sleep", "args": ["300"]});
         launch(&mut client, task);
     }
@@ -165,7 +165,7 @@ fn many_tasks_come_in_pieces_to_those_who_take_more() {
             break;
         }
     }
-    assert_eq!(count, 1700);
+    assert_eq!(count, 2000);
     assert!(pieces > 5, "{pieces}");
 }
 
