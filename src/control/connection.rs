@@ -2,6 +2,7 @@
 
 use super::calls::Stream;
 use super::session::Session;
+use super::upgraded::Upgraded;
 use crate::reactor::WatchId;
 use crate::sys::channel::Channel;
 use crate::vocabulary::Ticket;
@@ -48,6 +49,8 @@ pub(super) enum Pending {
     Asked(Ticket),
     /// It is answered piece by piece.
     Streams(Stream),
+    /// The connection carries the streams of a command.
+    Upgraded(Box<Upgraded>),
 }
 
 /// The client is not there any more.

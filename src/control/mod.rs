@@ -7,6 +7,7 @@ mod calls;
 mod client;
 mod connection;
 mod failure;
+mod frames;
 mod history;
 mod listening;
 mod logs;
@@ -15,6 +16,7 @@ mod server;
 mod serving;
 mod session;
 mod socket;
+mod upgraded;
 mod wire;
 
 #[cfg(fuzzing)]

@@ -5,10 +5,11 @@ use super::connection::{Connection, Pending, Wire};
 use super::history::History;
 use super::listening::Listening;
 use super::logs::Watching;
+use super::upgraded;
 use crate::reactor::{Ready, Supervisor, WatchId};
 use crate::sys::channel::Channel;
 use crate::vocabulary::limits::CONNECTIONS_DEFAULT;
-use crate::vocabulary::{Event, EventKind, Reply, Ticket};
+use crate::vocabulary::{Answer, Event, EventKind, ExecId, Executed, Reply, Ticket};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -78,8 +79,10 @@ pub struct Server {
     history: History,
     pub(super) connections: Slab<Connection>,
     pub(super) listening: Listening,
-    watches: HashMap<WatchId, Watched>,
+    pub(super) watches: HashMap<WatchId, Watched>,
     askers: HashMap<Ticket, Asker>,
+    /// The connections that carry the streams of commands.
+    pub(super) execs: HashMap<ExecId, usize>,
     /// Connections to be served.
     queue: VecDeque<usize>,
     /// Those that stream events.
@@ -93,6 +96,7 @@ pub struct Server {
     look_at: Option<Instant>,
     host_replies: VecDeque<(Ticket, Reply)>,
     host_ready: VecDeque<Ready>,
+    pub(super) host_exec_ends: VecDeque<Executed>,
     shutdown_done: Option<Instant>,
     input_ended: bool,
     /// Where what clients send is read into.
@@ -101,10 +105,12 @@ pub struct Server {
 
 /// What a watched descriptor is.
 #[derive(Copy, Clone, Debug)]
-enum Watched {
+pub(super) enum Watched {
     Listener(usize),
     Reader(usize),
     Writer(usize),
+    /// A stream of a command.
+    Exec(usize, upgraded::Stream),
     Files,
 }
 
@@ -127,6 +133,7 @@ impl Server {
             listening: Listening::new(),
             watches: HashMap::new(),
             askers: HashMap::new(),
+            execs: HashMap::new(),
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
@@ -135,6 +142,7 @@ impl Server {
             look_at: None,
             host_replies: VecDeque::new(),
             host_ready: VecDeque::new(),
+            host_exec_ends: VecDeque::new(),
             shutdown_done: None,
             input_ended: false,
             scratch: Vec::new(),
@@ -189,6 +197,7 @@ impl Server {
         }
         self.look(supervisor);
         self.take_replies(supervisor);
+        self.take_exec_ends(supervisor);
         for _ in 0..ROUNDS {
             for _ in 0..self.queue.len() {
                 let Some(key) = self.queue.pop_front() else { break };
@@ -196,7 +205,9 @@ impl Server {
             }
             // After those who may have left, and make room.
             self.accept_all(supervisor);
-            if !self.take_replies(supervisor) {
+            let answered = self.take_replies(supervisor);
+            self.take_exec_ends(supervisor);
+            if !answered {
                 break;
             }
         }
@@ -230,6 +241,11 @@ impl Server {
     /// The next ready descriptor that the host itself watches.
     pub fn next_ready(&mut self) -> Option<Ready> {
         self.host_ready.pop_front()
+    }
+
+    /// The next command with streams of its own that the host itself runs and that has ended.
+    pub fn next_exec_end(&mut self) -> Option<Executed> {
+        self.host_exec_ends.pop_front()
     }
 
     /// Takes in a client and looks at it at once.
@@ -310,6 +326,9 @@ impl Server {
                 }
                 self.wake(key);
             }
+            Watched::Exec(key, stream) => {
+                self.exec_ready(key, stream, (ready.readable, ready.writable));
+            }
             Watched::Files => {
                 for key in self.watching.as_ref().map(Watching::changed).unwrap_or_default() {
                     self.wake(key);
@@ -360,8 +379,11 @@ impl Server {
                 (Some(connection), Some(key)) => {
                     connection.pending = Pending::None;
                     let history = &self.history;
-                    let context = Context { supervisor, history, socket: None };
+                    let context = Context { supervisor, history, socket: None, stdio: false };
                     finish(&reply, &mut connection.session, &context);
+                    if let Ok(Answer::ExecStarted { exec, .. }) = reply {
+                        self.upgrade(supervisor, key, exec);
+                    }
                     self.wake(key);
                 }
                 _ => {
@@ -426,7 +448,7 @@ impl Server {
         }
     }
 
-    /// Lets a client go. What it asked for goes on, but for its waiting.
+    /// Lets a client go. What it asked for goes on, but for its waiting and its commands in tasks.
     pub(super) fn remove(&mut self, supervisor: &mut Supervisor, key: usize) {
         let Some(connection) = self.connections.try_remove(key) else { return };
         self.input_ended |= connection.stdio;
@@ -439,10 +461,11 @@ impl Server {
         match connection.pending {
             Pending::None => {}
             Pending::Streams(stream) => self.stopped_streaming(key, stream),
+            Pending::Upgraded(upgraded) => self.drop_upgraded(supervisor, *upgraded),
             Pending::Asked(ticket) => {
                 let Some(asker) = self.askers.get_mut(&ticket) else { return };
                 asker.connection = None;
-                if asker.kind == Kind::Wait {
+                if matches!(asker.kind, Kind::Wait | Kind::Exec) {
                     self.askers.remove(&ticket);
                     supervisor.abandon(ticket);
                 }

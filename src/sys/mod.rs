@@ -39,6 +39,7 @@ mod plan;
 pub(crate) mod privileges;
 pub(crate) mod processes;
 mod program;
+pub(crate) mod pty;
 mod raw;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]

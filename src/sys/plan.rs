@@ -35,6 +35,20 @@ impl Plan {
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         self.user
     }
+
+    /// As it is for a command that is run in the context of a task: always with memory of its own,
+    /// since it joins a group that lives. With `terminal` its streams are a terminal, which becomes
+    /// the controlling one of its session.
+    pub(super) fn into_exec(mut self, terminal: bool) -> Plan {
+        self.may_share = false;
+        if terminal && let Some(program) = Arc::get_mut(&mut self.program) {
+            let behind = |step: &Step| matches!(step, Step::Descriptors);
+            if let Some(place) = program.steps.iter().position(behind) {
+                program.steps.insert(place + 1, Step::ControllingTerminal);
+            }
+        }
+        self
+    }
 }
 
 /// Lays out the launch of a task that has passed `TaskSpec::validate`.

@@ -50,6 +50,8 @@ pub(crate) struct Placement {
     procs: Vec<CString>,
     /// It cannot be born in all of them, or they may hold it back so that nobody may wait for it.
     copied: bool,
+    /// The copied way, too, has it born in `directory`, and join only what comes behind that.
+    born_copied: bool,
 }
 
 /// A process that was made. Whoever has it reaps it.
@@ -90,7 +92,12 @@ impl Placement {
     /// Into a v2 group that was made for this launch: nothing is in it, it is not frozen, and
     /// memory.oom.group is set neither in it nor above. `directory` may be an O_PATH descriptor.
     pub(crate) fn new(directory: OwnedFd, group: PathBuf) -> Placement {
-        Placement { directory: Some(directory), procs: vec![procs_of(group)], copied: false }
+        Placement {
+            directory: Some(directory),
+            procs: vec![procs_of(group)],
+            copied: false,
+            born_copied: false,
+        }
     }
 
     /// Into these v1 groups as well, or alone. With `slows`, or with any group, the copied way.
@@ -102,11 +109,22 @@ impl Placement {
         if placement.is_none() && groups.is_empty() {
             return None;
         }
-        let Placement { directory, mut procs, .. } =
-            placement.unwrap_or(Placement { directory: None, procs: Vec::new(), copied: true });
+        let Placement { directory, mut procs, born_copied, .. } = placement.unwrap_or(Placement {
+            directory: None,
+            procs: Vec::new(),
+            copied: true,
+            born_copied: false,
+        });
         let copied = slows || !groups.is_empty();
         procs.extend(groups.into_iter().map(procs_of));
-        Some(Placement { directory, procs, copied })
+        Some(Placement { directory, procs, copied, born_copied })
+    }
+
+    /// Into a v2 group inside that of a living task, or into that itself, and these v1 groups. To
+    /// join it would take the milliseconds that moving a process takes: the child is born there.
+    pub(crate) fn in_living(directory: OwnedFd, group: PathBuf, others: Vec<PathBuf>) -> Placement {
+        let procs = std::iter::once(group).chain(others).map(procs_of).collect();
+        Placement { directory: Some(directory), procs, copied: true, born_copied: true }
     }
 
     /// Whether a v2 group holds the child and all that comes of it.
@@ -135,6 +153,16 @@ impl Spawner {
     /// Looks everything up that a launch of this task needs. A name service may be asked.
     pub(crate) fn plan(&mut self, spec: &TaskSpec) -> Result<Plan, StartError> {
         plan::make(spec, &self.host, &mut self.mounts)
+    }
+
+    /// The same for a command that is run in the context of a task: `spec` is that of the task with
+    /// this command instead of its own.
+    pub(crate) fn plan_exec(
+        &mut self,
+        spec: &TaskSpec,
+        terminal: bool,
+    ) -> Result<Plan, StartError> {
+        Ok(self.plan(spec)?.into_exec(terminal))
     }
 
     /// Makes the process. After an error nothing of it is left.
@@ -199,7 +227,8 @@ impl Spawner {
         }
     }
 
-    fn spawn_copied(
+    /// The same, always with memory of its own.
+    pub(crate) fn spawn_copied(
         &self,
         plan: &Plan,
         streams: &Streams,
@@ -207,17 +236,20 @@ impl Spawner {
     ) -> Result<Spawned, StartError> {
         let (pipe, end) = StatusPipe::new(Arc::clone(&plan.program))?;
         let staged = self.staging.stage(streams)?;
+        let clone3 = self.host.clone3 && self.host.close_range;
+        // By birth would do in a fresh group, but not where newborns are killed.
+        let birth = group.filter(|group| group.born_copied && clone3 && self.dead_newborns == 0);
+        let birth = birth.and_then(|group| group.directory.as_ref());
+        let joins = group.map_or(&[][..], |group| &group.procs);
         let launch = Launch {
             streams: staged.streams,
-            // By birth would do in a fresh group, but not where newborns are killed.
-            joins: group.map_or(&[], |group| &group.procs[..]),
+            joins: joins.get(usize::from(birth.is_some())..).unwrap_or_default(),
             status: Some(end.as_raw_fd()),
             ..self.launch(plan)
         };
-        let child = if self.host.clone3 && self.host.close_range {
-            self.clone3(0, None, &launch)?
-        } else {
-            fork(&launch)?
+        let child = match clone3 {
+            true => self.clone3(0, birth, &launch)?,
+            false => fork(&launch)?,
         };
         Ok(Spawned::Starting(child, pipe))
     }
