@@ -31,8 +31,9 @@ struct CloneArgs {
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// clone3, and in the child execve: nothing is between them, so that the child, which runs on the
-/// parent's stack, writes nothing to it.
+/// clone3, and in the child execve: nothing but system calls is between them, so that the child,
+/// which runs on the parent's stack, writes nothing to it. `apart`, not 0, gives it a session and a
+/// descriptor table of its own first, by setsid and close_range from 3 with CLOSE_RANGE_UNSHARE.
 ///
 /// # Safety
 /// `args` asks for CLONE_VM and CLONE_VFORK and for no stack; the pointers are those of execve(2)
@@ -43,6 +44,7 @@ unsafe fn clone_and_exec(
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
+    apart: usize,
 ) -> isize {
     let result: isize;
     // SAFETY: the child uses registers only and never returns; the parent sleeps until its exec.
@@ -51,6 +53,16 @@ unsafe fn clone_and_exec(
             "syscall",
             "test rax, rax",
             "jnz 2f",
+            "test r12, r12",
+            "jz 3f",
+            "mov eax, 112",
+            "syscall",
+            "mov edi, 3",
+            "mov esi, -1",
+            "mov edx, 2",
+            "mov eax, 436",
+            "syscall",
+            "3:",
             "mov rdi, r8",
             "mov rsi, r9",
             "mov rdx, r10",
@@ -66,6 +78,7 @@ unsafe fn clone_and_exec(
             in("r8") path,
             in("r9") argv,
             in("r10") envp,
+            in("r12") apart,
             lateout("rcx") _,
             lateout("r11") _,
         );
@@ -83,6 +96,7 @@ unsafe fn clone_and_exec(
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
+    apart: usize,
 ) -> isize {
     let result: isize;
     // SAFETY: the child uses registers only and never returns; the parent sleeps until its exec.
@@ -90,6 +104,15 @@ unsafe fn clone_and_exec(
         std::arch::asm!(
             "svc #0",
             "cbnz x0, 2f",
+            "cbz x9, 3f",
+            "mov x8, #157",
+            "svc #0",
+            "mov x0, #3",
+            "mov w1, #-1",
+            "mov x2, #2",
+            "mov x8, #436",
+            "svc #0",
+            "3:",
             "mov x0, x4",
             "mov x1, x5",
             "mov x2, x6",
@@ -105,6 +128,7 @@ unsafe fn clone_and_exec(
             in("x4") path,
             in("x5") argv,
             in("x6") envp,
+            in("x9") apart,
         );
     }
     result
@@ -123,13 +147,19 @@ pub(crate) struct Child {
 #[derive(Debug)]
 pub(crate) struct Command {
     strings: Vec<CString>,
+    is_apart: bool,
 }
 
 impl Command {
     pub(crate) fn new(program: &Program) -> Outcome<Command> {
         let words = std::iter::once(&program.path).chain(&program.args);
         let strings = words.map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
-        Ok(Command { strings })
+        Ok(Command { strings, is_apart: false })
+    }
+
+    /// Each child gets a session and a descriptor table of its own, as a task does.
+    pub(crate) fn apart(self) -> Command {
+        Command { is_apart: true, ..self }
     }
 
     /// Makes a child that runs it, in this group where one is given.
@@ -139,7 +169,8 @@ impl Command {
         let path = argv.first().copied().ok_or("no program")?;
         let envp = [ptr::null::<c_char>()];
         let mut pidfd: i32 = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+        let shared = if self.is_apart { libc::CLONE_FILES } else { 0 };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | shared;
         let args = CloneArgs {
             flags: flags as u64 | group.map_or(0, |_| CLONE_INTO_CGROUP),
             pidfd: ptr::from_mut(&mut pidfd) as u64,
@@ -147,7 +178,9 @@ impl Command {
             ..CloneArgs::default()
         };
         // SAFETY: VM and VFORK without a stack, and everything pointed to lives in this function.
-        let pid = unsafe { clone_and_exec(&args, path, argv.as_ptr(), envp.as_ptr()) };
+        let pid = unsafe {
+            clone_and_exec(&args, path, argv.as_ptr(), envp.as_ptr(), self.is_apart.into())
+        };
         if pid < 0 {
             return Err(Errno::from_raw(-pid as i32).into());
         }

@@ -16,6 +16,8 @@ pub(crate) struct Crowd {
     pub(crate) tasks: Vec<TaskId>,
     /// Time of each launch, in order.
     pub(crate) launches: Vec<Duration>,
+    /// Time of each bare launch next to the first and the last of them.
+    pub(crate) bare_launches: Vec<Duration>,
     program: Program,
 }
 
@@ -27,14 +29,22 @@ impl Crowd {
             supervisor,
             tasks: Vec::with_capacity(count),
             launches: Vec::with_capacity(count),
+            bare_launches: Vec::with_capacity(2 * EDGE),
             program: programs::pauses(),
         };
+        let mut floor = Floor::new()?;
         for number in 0..count {
+            if number < EDGE || number + EDGE >= count {
+                crowd.bare_launches.push(floor.add()?);
+            } else {
+                floor.clear()?;
+            }
             let begun = Instant::now();
             let task = crowd.add(number)?;
             crowd.launches.push(begun.elapsed());
             crowd.tasks.push(task);
         }
+        floor.clear()?;
         Ok(crowd)
     }
 
@@ -83,33 +93,41 @@ fn warm_up(supervisor: &mut Supervisor) -> Outcome<()> {
     Ok(())
 }
 
-/// The same number of sleeping children without a supervisor: the times of their launches.
-pub(crate) fn bare_launches(count: usize) -> Outcome<Vec<Duration>> {
-    let command = Command::new(&programs::pauses())?;
-    super::bare::launch_and_wait(&Command::new(&programs::exits())?, None, 20, 1)?;
-    let groups = Groups::make();
-    let mut children: Vec<Child> = Vec::with_capacity(count);
-    let mut launches = Vec::with_capacity(count);
-    for number in 0..count {
+/// Sleeping children without a supervisor, each with a group, a session and a descriptor table of
+/// its own as a task has: one is launched next to each of the first and of the last tasks, since
+/// what the kernel asks for the same launch differs with all that lives by then.
+struct Floor {
+    command: Command,
+    groups: Option<Groups>,
+    children: Vec<(String, Child)>,
+}
+
+impl Floor {
+    fn new() -> Outcome<Floor> {
+        let command = Command::new(&programs::pauses())?.apart();
+        Ok(Floor { command, groups: Groups::make(), children: Vec::new() })
+    }
+
+    fn add(&mut self) -> Outcome<Duration> {
+        let name = self.children.len().to_string();
         let begun = Instant::now();
-        let child = match &groups {
-            Some(groups) => {
-                let group = groups.make_group(&number.to_string())?;
-                command.launch(Some(group.as_fd()))?
+        let group = self.groups.as_ref().map(|groups| groups.make_group(&name)).transpose()?;
+        let child = self.command.launch(group.as_ref().map(AsFd::as_fd))?;
+        let time = begun.elapsed();
+        self.children.push((name, child));
+        Ok(time)
+    }
+
+    fn clear(&mut self) -> Outcome<()> {
+        for (name, child) in self.children.drain(..) {
+            child.kill()?;
+            child.wait()?;
+            if let Some(groups) = &self.groups {
+                groups.remove_group(&name)?;
             }
-            None => command.launch(None)?,
-        };
-        launches.push(begun.elapsed());
-        children.push(child);
-    }
-    for (number, child) in children.into_iter().enumerate() {
-        child.kill()?;
-        child.wait()?;
-        if let Some(groups) = &groups {
-            groups.remove_group(&number.to_string())?;
         }
+        Ok(())
     }
-    Ok(launches)
 }
 
 /// Median microseconds of the first and of the last launches.

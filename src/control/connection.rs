@@ -1,6 +1,7 @@
 //! One client: its descriptors, its session, and the call that is under way.
 
 use super::calls::Stream;
+use super::host_calls::ReloadTicket;
 use super::session::Session;
 use super::upgraded::Upgraded;
 use crate::reactor::WatchId;
@@ -47,6 +48,8 @@ pub(super) enum Pending {
     None,
     /// It waits for the supervisor's answer.
     Asked(Ticket),
+    /// It waits for the host's answer.
+    Host(ReloadTicket),
     /// It is answered piece by piece.
     Streams(Stream),
     /// The connection carries the streams of a command.

@@ -9,6 +9,8 @@ mod connection;
 mod failure;
 mod frames;
 mod history;
+mod host_calls;
+mod leaving;
 mod listening;
 mod logs;
 mod message;
@@ -23,6 +25,7 @@ mod wire;
 #[doc(hidden)]
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
+pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
 pub use server::{Finished, Server, ServerOptions};
 pub use socket::{Socket, passed_descriptors};
 #[cfg(feature = "cli")]

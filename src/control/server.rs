@@ -3,6 +3,7 @@
 use super::calls::{Context, Kind, Stream, finish};
 use super::connection::{Connection, Pending, Wire};
 use super::history::History;
+use super::host_calls::HostCalls;
 use super::listening::Listening;
 use super::logs::Watching;
 use super::upgraded;
@@ -34,11 +35,18 @@ pub struct ServerOptions {
     pub socket: Option<String>,
     /// Members of this group may connect, beside root and our own user.
     pub allowed_gid: Option<u32>,
+    /// The host answers what [`Server::next_reload`] gives; else Reload is refused as unsupported.
+    pub reloads: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> ServerOptions {
-        ServerOptions { max_connections: CONNECTIONS_DEFAULT, socket: None, allowed_gid: None }
+        ServerOptions {
+            max_connections: CONNECTIONS_DEFAULT,
+            socket: None,
+            allowed_gid: None,
+            reloads: false,
+        }
     }
 }
 
@@ -80,16 +88,17 @@ pub struct Server {
     pub(super) connections: Slab<Connection>,
     pub(super) listening: Listening,
     pub(super) watches: HashMap<WatchId, Watched>,
-    askers: HashMap<Ticket, Asker>,
+    pub(super) askers: HashMap<Ticket, Asker>,
     /// The connections that carry the streams of commands.
     pub(super) execs: HashMap<ExecId, usize>,
+    pub(super) host_calls: HostCalls,
     /// Connections to be served.
     queue: VecDeque<usize>,
     /// Those that stream events.
-    event_streams: BTreeSet<usize>,
+    pub(super) event_streams: BTreeSet<usize>,
     /// Those that follow a log.
-    followers: BTreeSet<usize>,
-    watching: Option<Watching>,
+    pub(super) followers: BTreeSet<usize>,
+    pub(super) watching: Option<Watching>,
     /// Those whose queue is full.
     pub(super) full: BTreeSet<usize>,
     /// When followers and listeners are looked at that nothing tells about.
@@ -98,7 +107,7 @@ pub struct Server {
     host_ready: VecDeque<Ready>,
     pub(super) host_exec_ends: VecDeque<Executed>,
     shutdown_done: Option<Instant>,
-    input_ended: bool,
+    pub(super) input_ended: bool,
     /// Where what clients send is read into.
     pub(super) scratch: Vec<u8>,
 }
@@ -116,11 +125,11 @@ pub(super) enum Watched {
 
 /// Who is to be answered.
 #[derive(Debug)]
-struct Asker {
+pub(super) struct Asker {
     /// None: the call was oneway, or its asker has left.
-    connection: Option<usize>,
+    pub(super) connection: Option<usize>,
     method: String,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 impl Server {
@@ -134,6 +143,7 @@ impl Server {
             watches: HashMap::new(),
             askers: HashMap::new(),
             execs: HashMap::new(),
+            host_calls: HostCalls::default(),
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
@@ -243,11 +253,6 @@ impl Server {
         self.host_ready.pop_front()
     }
 
-    /// The next command with streams of its own that the host itself runs and that has ended.
-    pub fn next_exec_end(&mut self) -> Option<Executed> {
-        self.host_exec_ends.pop_front()
-    }
-
     /// Takes in a client and looks at it at once.
     pub(super) fn add(&mut self, connection: Connection) -> usize {
         let watches = [
@@ -277,6 +282,7 @@ impl Server {
         Parts {
             history: &self.history,
             socket: self.options.socket.as_deref(),
+            reloads: self.options.reloads,
             connections: &mut self.connections,
             watching: self.watching.as_mut(),
         }
@@ -379,7 +385,8 @@ impl Server {
                 (Some(connection), Some(key)) => {
                     connection.pending = Pending::None;
                     let history = &self.history;
-                    let context = Context { supervisor, history, socket: None, stdio: false };
+                    let context =
+                        Context { supervisor, history, socket: None, stdio: false, reloads: false };
                     finish(&reply, &mut connection.session, &context);
                     if let Ok(Answer::ExecStarted { exec, .. }) = reply {
                         self.upgrade(supervisor, key, exec);
@@ -438,46 +445,13 @@ impl Server {
             }
         }
     }
-
-    /// A stream has ended.
-    pub(super) fn stopped_streaming(&mut self, key: usize, stream: Stream) {
-        self.event_streams.remove(&key);
-        self.followers.remove(&key);
-        if let Stream::Logs(mut log) = stream {
-            log.unwatch(self.watching.as_mut(), key);
-        }
-    }
-
-    /// Lets a client go. What it asked for goes on, but for its waiting and its commands in tasks.
-    pub(super) fn remove(&mut self, supervisor: &mut Supervisor, key: usize) {
-        let Some(connection) = self.connections.try_remove(key) else { return };
-        self.input_ended |= connection.stdio;
-        for wire in [Some(connection.reader), connection.writer].into_iter().flatten() {
-            if let Some(watch) = wire.watch {
-                self.watches.remove(&watch);
-                supervisor.unwatch(watch, wire.channel.as_fd());
-            }
-        }
-        match connection.pending {
-            Pending::None => {}
-            Pending::Streams(stream) => self.stopped_streaming(key, stream),
-            Pending::Upgraded(upgraded) => self.drop_upgraded(supervisor, *upgraded),
-            Pending::Asked(ticket) => {
-                let Some(asker) = self.askers.get_mut(&ticket) else { return };
-                asker.connection = None;
-                if matches!(asker.kind, Kind::Wait | Kind::Exec) {
-                    self.askers.remove(&ticket);
-                    supervisor.abandon(ticket);
-                }
-            }
-        }
-    }
 }
 
 /// What serving one connection needs of the server.
 pub(super) struct Parts<'a> {
     pub(super) history: &'a History,
     pub(super) socket: Option<&'a str>,
+    pub(super) reloads: bool,
     pub(super) connections: &'a mut Slab<Connection>,
     pub(super) watching: Option<&'a mut Watching>,
 }

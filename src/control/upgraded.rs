@@ -68,6 +68,11 @@ enum Round {
 }
 
 impl Server {
+    /// The next command with streams of its own that the host itself runs and that has ended.
+    pub fn next_exec_end(&mut self) -> Option<Executed> {
+        self.host_exec_ends.pop_front()
+    }
+
     /// A command runs whose streams a connection is to carry.
     pub(super) fn upgrade(&mut self, supervisor: &mut Supervisor, key: usize, exec: ExecId) {
         let Some(ends) = supervisor.take_exec_ends(exec) else { return };

@@ -37,6 +37,8 @@ pub(super) struct Context<'a> {
     pub(super) socket: Option<&'a str>,
     /// The connection is standard input and output.
     pub(super) stdio: bool,
+    /// The host reads its task file again when asked.
+    pub(super) reloads: bool,
 }
 
 /// How far a call has come.
@@ -45,6 +47,8 @@ pub(super) enum Progress {
     Done,
     /// It is answered when the supervisor answers this.
     Asked(Ticket, Kind),
+    /// It is answered by the host.
+    Reload { dry_run: bool },
     /// It is answered piece by piece.
     Streams(Stream),
 }
@@ -163,6 +167,7 @@ fn begin_ours(
             .map(|stream| Progress::Streams(Stream::Logs(Box::new(stream)))),
         "Inspect" => plain::inspect(fields, session, context),
         "Version" => plain::version(fields, session, context),
+        "Reload" => plain::reload(fields, context),
         "DaemonStats" => plain::daemon_stats(fields, session, context),
         "Exec" => exec::collected(fields, context),
         "ExecStream" => {
