@@ -7,7 +7,7 @@ mod calls;
 mod client;
 mod connection;
 mod failure;
-mod frames;
+pub(crate) mod frames;
 mod history;
 mod host_calls;
 mod leaving;

@@ -1,6 +1,8 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
@@ -41,6 +43,10 @@ pub(crate) mod processes;
 mod program;
 pub(crate) mod pty;
 mod raw;
+#[cfg(feature = "cli")]
+pub(crate) mod raw_terminal;
+#[cfg(feature = "cli")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;

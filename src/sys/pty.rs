@@ -53,6 +53,18 @@ pub(crate) fn resize(terminal: BorrowedFd<'_>, size: WindowSize) -> Result<(), E
     Errno::result(result).map(drop)
 }
 
+/// The size of a terminal; `None` where it is none, or does not know it.
+#[cfg(feature = "cli")]
+pub(crate) fn size(terminal: BorrowedFd<'_>) -> Option<WindowSize> {
+    faults::check("ioctl(TIOCGWINSZ)").ok()?;
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one struct winsize to the address given, which is that of a living
+    // one.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    let found = WindowSize { rows: size.ws_row, columns: size.ws_col };
+    (result == 0 && found.rows > 0 && found.columns > 0).then_some(found)
+}
+
 /// The character that means end of file on a terminal, as it is set now.
 #[cfg(feature = "control")]
 pub(crate) fn end_of_file(terminal: BorrowedFd<'_>) -> u8 {
@@ -83,10 +95,8 @@ mod tests {
         assert_eq!(read(&master, &mut buffer), Err(Errno::EAGAIN));
         write(&slave, b"hello").unwrap();
         assert_eq!(read(&master, &mut buffer), Ok(5));
-        let mut found = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: TIOCGWINSZ writes one struct winsize to the address given.
-        let got = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCGWINSZ, &raw mut found) };
-        assert_eq!((got, found.ws_row, found.ws_col), (0, 7, 70));
+        #[cfg(feature = "cli")]
+        assert_eq!(super::size(slave.as_fd()), Some(size));
         drop(slave);
         assert_eq!(read(&master, &mut buffer), Err(Errno::EIO), "its end is told so");
     }
