@@ -27,7 +27,7 @@ impl Supervisor {
                 self.execs.tell(exec, ExecInput::Processes(pids));
             }
             ExecAction::FinishOutput => self.finish_exec_output(exec),
-            ExecAction::Forget => drop(self.execs.all.remove(&exec)),
+            ExecAction::Forget => self.execs.forget(exec),
         }
     }
 

@@ -132,6 +132,14 @@ impl Execs {
         Some(pid)
     }
 
+    fn forget(&mut self, id: ExecId) {
+        self.all.remove(&id);
+        // Somebody who was told of its end may still take its streams.
+        if self.ended.back().is_none_or(|executed| executed.exec != id) {
+            self.ends.remove(&id);
+        }
+    }
+
     /// How many there are, for tests that look for what is left behind.
     #[cfg(test)]
     pub(super) fn entries(&self) -> usize {
