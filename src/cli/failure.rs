@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use std::fmt;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Timed out.
 pub(crate) const TIMED_OUT: u8 = 124;
@@ -55,6 +56,17 @@ impl From<UsageError> for Failure {
 }
 
 impl Failure {
+    /// The socket at `path` cannot be connected to.
+    pub(crate) fn unreachable(path: &Path, error: &io::Error) -> Failure {
+        let reason = match error.kind() {
+            ErrorKind::NotFound => "there is no such socket".to_owned(),
+            ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+            ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::NoDaemon { path: path.to_owned(), reason }
+    }
+
     /// The exit code; `mirrors`: the verb passes on the exit code of a task (run, wait, exec).
     pub(crate) fn exit_code(&self, mirrors: bool) -> u8 {
         match self {

@@ -11,6 +11,7 @@ impl Server {
     pub(super) fn stopped_streaming(&mut self, key: usize, stream: Stream) {
         self.event_streams.remove(&key);
         self.followers.remove(&key);
+        self.stats_streams.remove(&key);
         if let Stream::Logs(mut log) = stream {
             log.unwatch(self.watching.as_mut(), key);
         }

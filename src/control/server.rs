@@ -98,6 +98,8 @@ pub struct Server {
     pub(super) event_streams: BTreeSet<usize>,
     /// Those that follow a log.
     pub(super) followers: BTreeSet<usize>,
+    /// Those that wait for figures.
+    pub(super) stats_streams: BTreeSet<usize>,
     pub(super) watching: Option<Watching>,
     /// Those whose queue is full.
     pub(super) full: BTreeSet<usize>,
@@ -147,6 +149,7 @@ impl Server {
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
+            stats_streams: BTreeSet::new(),
             watching: None,
             full: BTreeSet::new(),
             look_at: None,
@@ -206,6 +209,7 @@ impl Server {
             self.take_ready(ready);
         }
         self.look(supervisor);
+        self.wake_stats(supervisor);
         self.take_replies(supervisor);
         self.take_exec_ends(supervisor);
         for _ in 0..ROUNDS {
@@ -229,7 +233,7 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let flush = self.shutdown_done.map(|done| done + FLUSH_PATIENCE);
-        let at = [flush, self.look_at].into_iter().flatten().min()?;
+        let at = [flush, self.look_at, self.stats_due()].into_iter().flatten().min()?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
@@ -419,6 +423,7 @@ impl Server {
         match stream {
             Stream::Events(_) => drop(self.event_streams.insert(key)),
             Stream::List(_) => {}
+            Stream::Stats(_) => drop(self.stats_streams.insert(key)),
             Stream::Logs(_) => {
                 self.followers.insert(key);
                 if self.watching.is_none() {

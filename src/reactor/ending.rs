@@ -17,14 +17,16 @@ use nix::errno::Errno;
 use std::os::fd::AsFd;
 
 impl Supervisor {
-    /// The main process of a run has ended, or so it seems.
+    /// The main process of a run has ended, or its init, or so it seems.
     pub(super) fn process_ended(&mut self, task: TaskId) {
+        self.init_ended(task);
         let Some(run) = self.runs.get_mut(task) else { return };
         if run.main != Main::Alive {
             return;
         }
-        let keep = match run.containment {
-            Containment::Session => Keep::Zombie,
+        let keep = match (run.containment, &run.init) {
+            // Nobody else is in its session's place: a namespace is the name of the rest.
+            (Containment::Session, None) => Keep::Zombie,
             _ => Keep::Nothing,
         };
         let look = reap::look(run.pid, run.pidfd.as_ref(), keep);
@@ -74,12 +76,14 @@ impl Supervisor {
     pub(super) fn await_empty(&mut self, task: TaskId) {
         let Some(run) = self.runs.get_mut(task) else { return self.emptied(task) };
         run.rest = Some(Rest::Awaited);
+        self.let_init_leave(task);
         self.end_rest(task);
     }
 
     /// Lets go of what a run leaves.
     pub(super) fn leave_rest(&mut self, task: TaskId) {
         self.reap_main(task);
+        self.leave_init(task);
         match self.runs.get(task).zip(self.engine.identity(task)) {
             Some((run, identity)) if run.containment == Containment::CgroupV2 => {
                 let leaf = self.groups.leaf(identity, run.number);
@@ -112,6 +116,7 @@ impl Supervisor {
         if let Err(errno) = kill_main(run, Signal::KILL) {
             log::warn!("cannot kill process {}: {}", run.pid, errno.desc());
         }
+        self.kill_init(task);
         rest.into_iter().for_each(kill_surely);
     }
 
@@ -119,12 +124,23 @@ impl Supervisor {
     pub(super) fn end_rest(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
         let kill = run.rest == Some(Rest::Killed);
+        if kill {
+            self.kill_init(task);
+        }
         if run.containment == Containment::CgroupV2 {
             self.reap_main(task);
             return self.end_group(task, kill);
         }
         if kill && run.main == Main::Zombie {
             let _ = processes::kill_group(run.pid, Signal::KILL);
+        }
+        if run.init.is_some() {
+            // It ends when all others have, and those that we have not reaped count.
+            self.reap_main(task);
+            if self.reap_init(task) {
+                self.emptied(task);
+            }
+            return;
         }
         if self.options.own_process {
             // What is left can only be our own children, so that the number is not needed.
@@ -185,6 +201,15 @@ impl Supervisor {
         if self.execs.holds(task, oom_killed) {
             return;
         }
+        self.kill_init(task);
+        if !self.reap_init(task) {
+            if let Some(run) = self.runs.get_mut(task) {
+                run.over = Some(oom_killed);
+            }
+            return;
+        }
+        #[cfg(feature = "stats")]
+        self.sampler.forget(task);
         let start = self.runs.remove(task).and_then(|run| run.start);
         let input = match start.and_then(|start| start.failure) {
             Some(error) => {
@@ -214,6 +239,12 @@ impl Supervisor {
                 if main == Main::Alive {
                     pids.push(pid);
                     pids.extend(processes::descendants(pid));
+                }
+                if let Some(init) = self.init_of(task) {
+                    // Orphans become its children.
+                    pids.push(init);
+                    pids.extend(processes::descendants(init));
+                    return pids;
                 }
                 for pid in self.rest_of_session(task) {
                     if !pids.contains(&pid) {
@@ -246,8 +277,9 @@ impl Supervisor {
             Some(run) if all => {
                 let main = kill_main(run, signal);
                 let (pid, alive) = (run.pid, run.main == Main::Alive);
+                let init = self.init_of(task);
                 for other in self.processes_of(task) {
-                    if other != pid {
+                    if other != pid && Some(other) != init {
                         let _ = processes::kill(other, signal);
                     }
                 }

@@ -11,12 +11,15 @@ mod exits;
 mod facts;
 mod groups;
 mod handle;
+mod init;
 mod isolation;
 mod limits;
 mod options;
 mod orphans;
 mod output;
 mod run;
+#[cfg(feature = "stats")]
+mod sampling;
 #[cfg(feature = "cli")]
 mod signals;
 mod start;
@@ -29,6 +32,8 @@ mod watch;
 pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
+#[cfg(feature = "stats")]
+pub use sampling::Measurement;
 #[cfg(feature = "cli")]
 pub(crate) use signals::ProcessSignals;
 pub use watch::{Ready, WatchId};
@@ -42,10 +47,13 @@ use exec::Execs;
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
+use init::LeftInits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
 use run::Runs;
+#[cfg(feature = "stats")]
+use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -94,6 +102,7 @@ pub struct Supervisor {
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
     looks: Looks,
+    left_inits: LeftInits,
     watches: Watches,
     orders: Orders,
     deadlines: Deadlines<Due>,
@@ -105,6 +114,9 @@ pub struct Supervisor {
     /// Descriptors that this process may have.
     descriptor_limit: u64,
     relay_has_more: bool,
+    #[cfg(feature = "stats")]
+    sampler: Sampler,
+    turns: u64,
     wakeups: u64,
     longest_turn_us: u64,
     /// By the stage of the groups.
@@ -184,6 +196,7 @@ impl Supervisor {
             child_signal,
             sweep: Sweep::default(),
             looks,
+            left_inits: LeftInits::default(),
             watches: Watches::default(),
             orders,
             deadlines: Deadlines::default(),
@@ -193,6 +206,9 @@ impl Supervisor {
             next_ticket: 1,
             descriptor_limit: own_process::descriptor_limit(),
             relay_has_more: false,
+            #[cfg(feature = "stats")]
+            sampler: Sampler::default(),
+            turns: 0,
             wakeups: 0,
             longest_turn_us: 0,
             known_facts: Default::default(),
@@ -210,6 +226,11 @@ impl AsFd for Supervisor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         crate::sys::borrowed(&self.poll)
     }
+}
+
+/// Takes a descriptor out again that stays open.
+fn deregister(poll: &Poll, fd: BorrowedFd<'_>) -> io::Result<()> {
+    poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))
 }
 
 /// Registers a descriptor, edge-triggered as everything in mio.

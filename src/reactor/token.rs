@@ -7,7 +7,7 @@ pub(crate) enum Owner {
     Control,
     /// The signalfd of SIGCHLD.
     Sigchld,
-    /// A task's main process (pidfd).
+    /// A task's main process, or its init (pidfd).
     Process(Key),
     /// A start whose exec is awaited (close-on-exec pipe).
     Start(Key),
@@ -27,6 +27,8 @@ pub(crate) enum Owner {
     ExecStderr(Key),
     /// A descriptor of the layers above or of the host.
     Watch(Key),
+    /// An init that has outlived its run (pidfd).
+    Init(Key),
 }
 
 /// A place in the owner's table and the generation of that place: readiness that comes late finds
@@ -53,10 +55,11 @@ impl From<Owner> for mio::Token {
             Owner::Source(key) => (5, key),
             Owner::Target(key) => (6, key),
             Owner::Watch(key) => (7, key),
-            Owner::Exec(key) => (8, key),
-            Owner::ExecStart(key) => (9, key),
-            Owner::ExecStdout(key) => (10, key),
-            Owner::ExecStderr(key) => (11, key),
+            Owner::Init(key) => (8, key),
+            Owner::Exec(key) => (9, key),
+            Owner::ExecStart(key) => (10, key),
+            Owner::ExecStdout(key) => (11, key),
+            Owner::ExecStderr(key) => (12, key),
         };
         let generation = u64::from(key.generation & GENERATION_MASK);
         let packed = kind << (32 + GENERATION_BITS) | generation << 32 | u64::from(key.index);
@@ -81,10 +84,11 @@ impl Owner {
             5 => Owner::Source(key),
             6 => Owner::Target(key),
             7 => Owner::Watch(key),
-            8 => Owner::Exec(key),
-            9 => Owner::ExecStart(key),
-            10 => Owner::ExecStdout(key),
-            11 => Owner::ExecStderr(key),
+            8 => Owner::Init(key),
+            9 => Owner::Exec(key),
+            10 => Owner::ExecStart(key),
+            11 => Owner::ExecStdout(key),
+            12 => Owner::ExecStderr(key),
             _ => return None,
         })
     }
@@ -110,6 +114,7 @@ mod tests {
             Owner::Source(key),
             Owner::Target(key),
             Owner::Watch(key),
+            Owner::Init(key),
         ] {
             assert_eq!(Owner::of(owner.into()), Some(owner));
         }

@@ -9,6 +9,7 @@ pub(crate) mod cgroup;
 pub(crate) mod channel;
 mod child;
 mod child_descriptors;
+mod child_namespaces;
 mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
@@ -17,6 +18,7 @@ mod dumpable;
 mod environment;
 mod executable;
 mod explain;
+mod explain_namespaces;
 mod explain_privileges;
 pub(crate) mod failure;
 pub(crate) mod faults;
@@ -27,24 +29,34 @@ pub(crate) mod group;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
+pub(crate) mod init;
 pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
 mod mounts;
+pub(crate) mod namespaces;
 pub(crate) mod own_process;
+mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
+mod plan_init;
 pub(crate) mod privileges;
+#[cfg(feature = "stats")]
+pub(crate) mod process_list;
+#[cfg(feature = "stats")]
+pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
 pub(crate) mod pty;
 mod raw;
 #[cfg(feature = "cli")]
 pub(crate) mod raw_terminal;
+#[cfg(feature = "stats")]
+pub(crate) mod reader;
 #[cfg(feature = "cli")]
 pub(crate) mod readiness;
 pub(crate) mod reap;

@@ -5,12 +5,12 @@ use super::output::Collected;
 use super::{Exec, key_of};
 use crate::engine::ExecInput;
 use crate::reactor::groups::{Finish, Place};
-use crate::reactor::run::{Main, Start};
+use crate::reactor::run::{Main, Run, Start};
 use crate::reactor::token::{Key, Owner};
 use crate::reactor::{Supervisor, register};
 use crate::sys::failure::start_error;
-use crate::sys::spawn::{Child, Spawned, Streams};
-use crate::sys::{own_process, pipe, pty};
+use crate::sys::spawn::{Child, Entry, Streams};
+use crate::sys::{own_process, pidfd, pipe, pty};
 use crate::vocabulary::{
     Containment, ExecId, ExecSpec, ExecStreams, Stage, StartError, StreamKind, TaskId, Wall,
 };
@@ -73,32 +73,28 @@ impl Supervisor {
         let mut spec = wanted.on(&identity.spec);
         // Nobody is left to want it then.
         spec.die_with_supervisor = self.options.own_process;
-        let terminal = matches!(wanted.streams, ExecStreams::Terminal(_));
-        let plan = self.spawner.plan_exec(&spec, terminal)?;
+        let plan = self.spawner.plan_inside(&spec)?;
+        let inside = if plan.has_namespaces() { Some(process_inside(run)?) } else { None };
         self.afford_exec()?;
         let Ends { ours, stdin, stdout, stderr } = make_ends(wanted.streams, plan.owner())?;
+        let terminal = matches!(wanted.streams, ExecStreams::Terminal(_));
+        let output = Some(stdout.as_raw_fd());
         let streams = Streams {
-            stdin: stdin.as_ref().map(AsRawFd::as_raw_fd),
-            stdout: Some(stdout.as_raw_fd()),
+            stdin: if terminal { output } else { stdin.as_ref().map(AsRawFd::as_raw_fd) },
+            stdout: output,
             stderr: Some(stderr.as_ref().unwrap_or(&stdout).as_raw_fd()),
-        };
-        let streams = match terminal {
-            true => Streams { stdin: streams.stdout, ..streams },
-            false => streams,
         };
         self.execs.number += 1;
         let number = self.execs.number;
         let Place { placement, leaf } = self.groups.place_exec(&leaf, number, contained)?;
-        match self.spawner.spawn_copied(&plan, &streams, placement.as_ref()) {
-            Ok(Spawned::Starting(child, pipe)) => {
-                let start = Start { pipe: Some(pipe), failure: None, executed: false };
+        let entry = inside.as_ref().map(|process| Entry { process: process.as_fd() });
+        let made = self.spawner.spawn_exec(plan, streams, placement.as_ref(), entry, terminal);
+        match made {
+            Ok((child, pipe)) => {
+                let start =
+                    Start { pipe: Some(pipe), failure: None, executed: false, inside: None };
                 self.keep_exec(exec, task, child, leaf, start, ours);
                 Ok(())
-            }
-            // That way never says so.
-            Ok(Spawned::Running(child)) => {
-                child.reap();
-                Err(taken_back())
             }
             Err(error) => {
                 if let Some(leaf) = leaf
@@ -220,6 +216,18 @@ impl Supervisor {
             // The child is about to end: its end completes the failure.
             Err(error) => drop(start.failure.get_or_insert(error)),
         }
+    }
+}
+
+/// The pidfd of a process that has the namespaces of a run.
+fn process_inside(run: &Run) -> Result<OwnedFd, StartError> {
+    let failed = |errno| start_error(Stage::Namespace, errno, "enter the namespaces of the task");
+    let known = run.init.as_ref().map(|init| &init.pidfd).or(run.pidfd.as_ref());
+    match known {
+        Some(pidfd) => pidfd::duplicate(pidfd.as_fd()).map_err(failed),
+        // As long as it is not reaped the number is its own.
+        None if run.main == Main::Alive => pidfd::open(run.pid).map_err(failed),
+        None => Err(failed(Errno::ESRCH)),
     }
 }
 
