@@ -7,15 +7,22 @@ mod calls;
 mod client;
 mod connection;
 mod failure;
+pub(crate) mod frames;
 mod history;
 mod host_calls;
+mod leaving;
 mod listening;
 mod logs;
 mod message;
+mod metrics;
+mod openmetrics;
 mod server;
 mod serving;
 mod session;
 mod socket;
+mod stats_streams;
+mod ticks;
+mod upgraded;
 mod wire;
 
 #[cfg(fuzzing)]
@@ -23,8 +30,13 @@ mod wire;
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
 pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
+pub use metrics::Metrics;
+#[cfg(feature = "cli")]
+pub(crate) use openmetrics::{
+    END as OPENMETRICS_END, FAMILIES as OPENMETRICS_FAMILIES, write_supervisor,
+};
 pub use server::{Finished, Server, ServerOptions};
 pub use socket::{Socket, passed_descriptors};
 #[cfg(feature = "cli")]
-pub(crate) use wire::status_to_json;
+pub(crate) use wire::{UsageShape, status_to_json};
 pub use wire::{task_from_json, task_to_json};

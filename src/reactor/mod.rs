@@ -6,6 +6,7 @@
 
 mod api;
 mod ending;
+mod exec;
 mod exits;
 mod facts;
 mod groups;
@@ -17,6 +18,8 @@ mod options;
 mod orphans;
 mod output;
 mod run;
+#[cfg(feature = "stats")]
+mod sampling;
 #[cfg(feature = "cli")]
 mod signals;
 mod start;
@@ -26,8 +29,11 @@ mod token;
 mod turn;
 mod watch;
 
+pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
+#[cfg(feature = "stats")]
+pub use sampling::Measurement;
 #[cfg(feature = "cli")]
 pub(crate) use signals::ProcessSignals;
 pub use watch::{Ready, WatchId};
@@ -36,7 +42,8 @@ use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
-use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
+use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
+use exec::Execs;
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
@@ -45,6 +52,8 @@ use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
 use run::Runs;
+#[cfg(feature = "stats")]
+use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -88,6 +97,7 @@ pub struct Supervisor {
     spawner: Spawner,
     runs: Runs,
     starts: Starts,
+    execs: Execs,
     groups: Groups,
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
@@ -104,6 +114,9 @@ pub struct Supervisor {
     /// Descriptors that this process may have.
     descriptor_limit: u64,
     relay_has_more: bool,
+    #[cfg(feature = "stats")]
+    sampler: Sampler,
+    turns: u64,
     wakeups: u64,
     longest_turn_us: u64,
     /// By the stage of the groups.
@@ -115,6 +128,8 @@ pub struct Supervisor {
 enum Due {
     /// Look again at what is left of a run.
     Rest(TaskId),
+    /// Look again at what is left of a command.
+    ExecRest(ExecId),
     /// The looks that are wanted may be made.
     Look,
     /// Try again to remove a group.
@@ -176,6 +191,7 @@ impl Supervisor {
             spawner,
             runs: Runs::default(),
             starts: Starts::default(),
+            execs: Execs::default(),
             groups,
             child_signal,
             sweep: Sweep::default(),
@@ -190,6 +206,9 @@ impl Supervisor {
             next_ticket: 1,
             descriptor_limit: own_process::descriptor_limit(),
             relay_has_more: false,
+            #[cfg(feature = "stats")]
+            sampler: Sampler::default(),
+            turns: 0,
             wakeups: 0,
             longest_turn_us: 0,
             known_facts: Default::default(),

@@ -7,6 +7,8 @@ mod controllers;
 mod limits;
 mod settings;
 mod stale;
+#[cfg(feature = "stats")]
+mod usage;
 mod v1;
 mod wanted;
 
@@ -225,6 +227,11 @@ impl Tree {
             .inspect_err(|_| {
                 let _ = unlinkat(&self.directory, name, UnlinkatFlags::RemoveDir);
             })
+    }
+
+    /// Opens the directory of a group that is there, for CLONE_INTO_CGROUP.
+    pub(crate) fn open_group(&self, name: &str) -> Result<OwnedFd, Errno> {
+        self.open(name, OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
     /// Removes a group; EBUSY while it has processes or groups inside.

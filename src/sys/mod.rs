@@ -1,6 +1,8 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
@@ -12,9 +14,13 @@ mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
 pub(crate) mod clock;
+#[cfg(feature = "cli")]
+pub(crate) mod code_pages;
 mod dumpable;
 mod environment;
 mod executable;
+#[cfg(feature = "cli")]
+pub(crate) mod exit_pipe;
 mod explain;
 mod explain_namespaces;
 mod explain_privileges;
@@ -34,6 +40,8 @@ pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
 mod mounts;
 pub(crate) mod namespaces;
+#[cfg(feature = "cli")]
+pub(crate) mod notify_socket;
 pub(crate) mod own_process;
 mod passage;
 #[cfg(feature = "control")]
@@ -42,16 +50,31 @@ pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
 mod plan_init;
+#[cfg(feature = "cli")]
+pub(crate) mod poll;
 pub(crate) mod privileges;
+#[cfg(feature = "stats")]
+pub(crate) mod process_list;
+#[cfg(feature = "stats")]
+pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
+pub(crate) mod pty;
 mod raw;
+#[cfg(feature = "cli")]
+pub(crate) mod raw_terminal;
+#[cfg(feature = "stats")]
+pub(crate) mod reader;
+#[cfg(feature = "cli")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;
 #[cfg(not(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[path = "seccomp_absent.rs"]
 pub(crate) mod seccomp;
+#[cfg(feature = "cli")]
+pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

@@ -54,8 +54,21 @@ pub const SLOW_WRITE: Duration = Duration::from_millis(50);
 pub const STARTS_PER_TURN: usize = 16;
 /// Exits handled in one turn of the loop, about 0.1 ms each where there is a group to remove.
 pub const EXITS_PER_TURN: usize = 64;
+/// Commands that run in tasks at once: each may hold two times [`EXEC_OUTPUT_BYTES`].
+pub const EXECS_MAX: usize = 2048;
+/// What is kept of each output of such a command: its end.
+pub const EXEC_OUTPUT_BYTES: usize = 64 << 10;
+/// Pieces of output of such commands that are read in one turn, about 10 us each.
+pub const EXEC_READS_PER_TURN: usize = 64;
+/// Longest data of one frame of an exec in either direction.
+pub const FRAME_BYTES_MAX: usize = 64 << 10;
+/// Input of such a command that it has not read: beyond it no more is taken from the client.
+pub const EXEC_INPUT_BYTES: usize = 128 << 10;
 /// Descriptors kept free for connections, launches in flight and files that are rotated.
 pub const FDS_RESERVED: u64 = 512;
+/// Descriptors that clients leave free, for the launches that they ask for: streams, sinks, a
+/// group, a process.
+pub const FDS_FOR_LAUNCHES: u64 = 12;
 /// Longest message in either direction, the terminator included.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Connections at once, if the daemon is not told otherwise.
@@ -87,6 +100,23 @@ pub const JSON_DEPTH_MAX: usize = 32;
 pub const SECCOMP_PROFILE_BYTES_MAX: u64 = 256 << 10;
 /// Staging descriptors above this would have the child copy a long table: it gets its own then.
 pub const STAGING_FD_MAX: i32 = 256;
+
+/// How long tasks may be measured in one turn, so that calls are answered meanwhile. One more step,
+/// 0.4 ms at most, may follow.
+pub const STATS_TURN_TIME: Duration = Duration::from_micros(500);
+/// What was measured less long ago is not measured again: whoever asks at the same time shares it.
+pub const STATS_FRESH: Duration = Duration::from_millis(50);
+/// A task of which no process has run keeps its figures for so long: the kernel may take memory
+/// from it meanwhile, or somebody move a process.
+pub const STATS_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Shortest interval at which tasks are measured.
+pub const STATS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Measured this often for a file of figures, where the daemon is not told otherwise.
+pub const METRICS_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+/// Collectors at the socket for figures at once; a node has one or two.
+pub const METRICS_CLIENTS_MAX: usize = 16;
+/// A collector that has not read its figures after this is let go.
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_TURN_BYTES);
 const _: () = assert!(LOG_TAIL_BYTES / 3 * 4 + 256 < MESSAGE_BYTES_MAX);

@@ -7,6 +7,7 @@ mod capability;
 mod deadlines;
 mod error;
 mod event;
+mod exec;
 mod id;
 pub mod limits;
 mod request;
@@ -16,12 +17,15 @@ mod sink;
 mod spec;
 mod status;
 mod time;
+#[cfg(feature = "stats")]
+mod usage;
 mod validate;
 
 pub(crate) use capability::{CapabilityName, CapabilitySet};
 pub use deadlines::Deadlines;
 pub use error::{InvalidField, RequestError, Stage, StartError};
 pub use event::{Event, EventKind};
+pub use exec::{ExecId, ExecSpec, ExecStreams, Executed, WindowSize};
 pub use id::{Identity, LaunchNumber, Pid, TaskId, Ticket};
 pub use request::{Answer, IfExists, Reply, Request};
 pub use resources::{Device, Isolation, Mount, PathRule, Propagation, Resources};
@@ -30,6 +34,8 @@ pub use sink::{FileSink, Numbering, Sink, StreamKind};
 pub use spec::{Leftover, RestartMode, RestartPolicy, Setting, TaskSpec};
 pub use status::{Containment, Exit, ExitStatus, StateName, Status};
 pub use time::{Mono, Now, Wall};
+#[cfg(feature = "stats")]
+pub use usage::{TaskStats, Usage};
 #[cfg(test)]
 pub(crate) use validate::RLIMIT_NAMES;
 pub(crate) use validate::parse_rlimit;

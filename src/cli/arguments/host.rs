@@ -3,6 +3,7 @@
 use super::task::TaskFlags;
 use crate::cli::units::parse_duration;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,11 +66,12 @@ pub(crate) struct DaemonArguments {
     /// How the end of a process becomes known
     #[arg(long, value_enum, default_value_t = ExitNotificationChoice::Auto)]
     pub(crate) exit_notification: ExitNotificationChoice,
-    /// Measure all tasks this often
+    /// Measure all tasks this often; 0: only when somebody asks
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stats_interval: Option<Duration>,
-    /// Write OpenMetrics text to this file at each interval
-    #[arg(long, value_name = "PATH")]
+    /// Write OpenMetrics text to this file at each interval (10s unless --stats-interval says
+    /// otherwise), or serve it by HTTP on a socket of its own
+    #[arg(long, value_name = "PATH|unix:PATH")]
     pub(crate) metrics: Option<PathBuf>,
     /// Whether each task gets a cgroup
     #[arg(long, value_enum, default_value_t = CgroupChoice::Auto)]
@@ -115,11 +117,20 @@ pub(crate) enum CgroupChoice {
 }
 
 /// Keep descriptors and exit statuses for a daemon, and restart it
+///
+/// Where no systemd does it: `ostler keeper -- ostler daemon --state DIR`. When the daemon dies it
+/// is started again after 0.1 s, then 0.2 s, up to 15 s; its tasks run on meanwhile, and neither
+/// their output nor how they ended is lost. TERM, INT, QUIT and ABRT end the daemon and then the
+/// keeper; HUP, USR1 and USR2 are passed on.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit code: the daemon's own when it was meant to end, 0 after a clean end; \
+                        126 or 127 where it cannot be executed."
+)]
 pub(crate) struct KeeperArguments {
     /// The daemon and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<String>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Check a task file

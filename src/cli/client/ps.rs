@@ -44,8 +44,17 @@ pub(crate) fn ps(session: &Session, arguments: &PsArguments) -> Result<u8, Failu
 
 /// What each task uses. A daemon that does not measure leaves the columns empty.
 fn usage_by_name(connection: &mut Connection) -> HashMap<String, Value> {
-    let Ok(reply) = connection.call("org.ostler.Stats", &json!({})) else { return HashMap::new() };
-    let stats = reply.get("stats").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut stats = Vec::new();
+    // With more, since the figures of many tasks do not fit one reply.
+    let asked = connection.follow("org.ostler.Stats", &json!({}), |mut reply| {
+        if let Some(Value::Array(part)) = reply.get_mut("stats").map(Value::take) {
+            stats.extend(part);
+        }
+        Ok(reply.get("complete").and_then(Value::as_bool) == Some(false))
+    });
+    if asked.is_err() {
+        return HashMap::new();
+    }
     let pair = |mut stats: Value| {
         let total = stats.get_mut("total").map(Value::take).unwrap_or_default();
         (text_of(&stats, "name").to_owned(), total)
@@ -66,7 +75,7 @@ fn row(task: &Value, usage: &Value) -> Vec<Cell> {
     let command = task.get("command").and_then(Value::as_str).map(str::to_owned);
     vec![
         text_of(task, "name").into(),
-        Cell::toned(describe_state(task), state_tone(task)),
+        Cell::toned(describe_state(task), state_tone(state, exit_code(task))),
         or_dash(number("pid").map(|pid| pid.to_string())).into(),
         or_dash(uptime.map(show_duration)).into(),
         number("restarts").unwrap_or(0).to_string().into(),
@@ -77,26 +86,31 @@ fn row(task: &Value, usage: &Value) -> Vec<Cell> {
 }
 
 /// The state, with the exit code of an exited task: `exited (1)`.
-pub(crate) fn describe_state(task: &Value) -> String {
-    let state = text_of(task, "state");
-    let code = task.pointer("/exit/exit_code").and_then(Value::as_i64);
-    match (state, code) {
+fn describe_state(task: &Value) -> String {
+    let error = task.get("error").is_some_and(|error| !error.is_null());
+    state_text(text_of(task, "state"), exit_code(task), error)
+}
+
+fn exit_code(task: &Value) -> Option<i64> {
+    task.pointer("/exit/exit_code").and_then(Value::as_i64)
+}
+
+/// The state, with the exit code of an exited task; `error`: its last start failed.
+pub(crate) fn state_text(state: &str, exit_code: Option<i64>, error: bool) -> String {
+    match (state, exit_code) {
         ("exited", Some(-1)) => "exited (unknown)".to_owned(),
         ("exited", Some(code)) => format!("exited ({code})"),
-        ("exited", None) if task.get("error").is_some_and(|error| !error.is_null()) => {
-            "exited (not started)".to_owned()
-        }
+        ("exited", None) if error => "exited (not started)".to_owned(),
         _ => state.to_owned(),
     }
 }
 
-fn state_tone(task: &Value) -> Tone {
-    match text_of(task, "state") {
+/// How a state looks.
+pub(crate) fn state_tone(state: &str, exit_code: Option<i64>) -> Tone {
+    match state {
         "running" => Tone::Good,
         "pending" | "stopping" | "backoff" => Tone::Warning,
-        "exited" if task.pointer("/exit/exit_code").and_then(Value::as_i64) == Some(0) => {
-            Tone::Faint
-        }
+        "exited" if exit_code == Some(0) => Tone::Faint,
         "exited" => Tone::Bad,
         _ => Tone::Plain,
     }

@@ -7,9 +7,6 @@ use crate::control::wire::{Fields, StatusShape};
 use serde::Serialize;
 use serde_json::json;
 
-/// Shortest interval of a stream of Stats in milliseconds.
-const STATS_INTERVAL_MS_MIN: u64 = 100;
-
 #[derive(Serialize)]
 struct InspectReply<'a> {
     status: StatusShape<'a>,
@@ -68,8 +65,10 @@ pub(super) fn daemon_stats(
         "fds": figures.fds,
         "rss_bytes": figures.rss_bytes,
         "cpu_us": figures.cpu_us,
+        "turns": figures.turns,
         "wakeups": figures.wakeups,
         "loop_max_us": figures.loop_max_us,
+        "relayed_bytes": figures.relayed_bytes,
     }));
     Ok(Progress::Done)
 }
@@ -86,41 +85,11 @@ pub(super) fn reload(mut fields: Fields, context: &Context<'_>) -> Result<Progre
 
 /// The methods that are described but cannot be had here. What is wrong with the call itself is
 /// said first.
-pub(super) fn unsupported(
-    method: &str,
-    upgrade: bool,
-    mut fields: Fields,
-) -> Result<Progress, Failure> {
+pub(super) fn unsupported(method: &str, fields: Fields) -> Result<Progress, Failure> {
     match method {
-        "Exec" | "ExecStream" => {
-            fields.required_string("name")?;
-            fields.required_string("command")?;
-            fields.strings("args")?;
-            fields.strings("env")?;
-            fields.string("user")?;
-            fields.string("work_dir")?;
-            if method == "Exec" {
-                fields.milliseconds("timeout_ms")?;
-            } else {
-                fields.flag("tty")?;
-                fields.number("rows")?;
-                fields.number("columns")?;
-            }
-        }
-        "Stats" => {
-            fields.strings("names")?;
-            let interval = fields.number("interval_ms")?;
-            if interval.is_some_and(|interval| interval < STATS_INTERVAL_MS_MIN) {
-                return Err(Failure::invalid_parameter("interval_ms"));
-            }
-            fields.flag("by_pid")?;
-        }
         "Upgrade" => {}
         _ => return Err(service::method_not_found("org.ostler", method)),
     }
     fields.finish()?;
-    if method == "ExecStream" && !upgrade {
-        return Err(Failure::new("org.ostler.ExpectedUpgrade", json!({})));
-    }
     Err(Failure::unsupported(method, "not available in this version"))
 }
