@@ -197,6 +197,9 @@ impl Supervisor {
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
         }
+        if !watched {
+            self.look_for_unwatched();
+        }
         if unseen {
             self.kill_main_and_group(task);
         }
@@ -276,8 +279,13 @@ impl Supervisor {
                     self.inputs.push_back((task, Input::ExecSucceeded));
                 }
             },
-            // The child is about to end: its end completes the failure.
-            Err(error) => drop(start.failure.get_or_insert(error)),
+            // Its end completes the failure. Where only its report was lost it may live.
+            Err(error) => {
+                start.failure.get_or_insert(error);
+                if run.main == Main::Alive {
+                    self.kill_main_and_group(task);
+                }
+            }
         }
     }
 

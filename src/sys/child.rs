@@ -220,7 +220,7 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::User(uid) => {
             call(libc::SYS_setresuid, [*uid as usize, *uid as usize, *uid as usize])?
         }
-        Step::DieWithParent => return die_with(launch),
+        Step::DeathSignal(signal) => return die_with_parent(launch, *signal),
         Step::DropFromBoundingSet(set) => return child_privileges::drop_from_bounding_set(*set),
         Step::KeepCapabilities => return child_privileges::keep_over_change_of_user(),
         Step::Capabilities(set) => return child_privileges::set(*set),
@@ -289,8 +289,8 @@ fn reset_signals(mask: u64) -> Result<(), i32> {
     call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, pointer, 0, 8]).map(drop)
 }
 
-fn die_with(launch: &Launch<'_>) -> Result<(), i32> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
+fn die_with_parent(launch: &Launch<'_>, signal: i32) -> Result<(), i32> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as usize)?;
     // It may have died before the request: then nobody is left to be told.
     let has_died = match (call(libc::SYS_getppid, [])?, launch.status) {
         // Outside of our pid namespace it has no number, but it reads the pipe.

@@ -135,7 +135,7 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::Group(gid) => error(Stage::User, &format!("change to group {gid} of user {user:?}")),
         Step::Signals => error(Stage::Clone, "set the signals to their default actions"),
         Step::User(uid) => error(Stage::User, &format!("change to user {user:?} (uid {uid})")),
-        Step::DieWithParent => error(Stage::Clone, "tie the task's life to the supervisor's"),
+        Step::DeathSignal(_) => error(Stage::Clone, "tie the task's life to the supervisor's"),
         Step::DropFromBoundingSet(_)
         | Step::KeepCapabilities
         | Step::Capabilities(_)

@@ -12,7 +12,7 @@ use super::plan_init;
 use super::privileges::{self, Privileges, Whom};
 use super::program::{Limit, Named, Program, Step, Strings, Target, TaskDirectory};
 use super::user::{self, User};
-use crate::vocabulary::{Resources, Setting, Stage, StartError, TaskSpec, parse_rlimit};
+use crate::vocabulary::{Resources, Setting, Signal, Stage, StartError, TaskSpec, parse_rlimit};
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use std::ffi::{CString, OsString};
@@ -234,7 +234,7 @@ fn steps(
     steps.extend(user.map(|user| Step::User(user.uid)));
     steps.extend(privileges.after_user);
     if spec.die_with_supervisor {
-        steps.push(Step::DieWithParent);
+        steps.push(Step::DeathSignal(Signal::KILL.number()));
     }
     steps.extend(privileges.last);
     Ok(steps)

@@ -59,8 +59,9 @@ pub(super) enum Step {
     /// setresuid(2). From here on the task's user may stop the child, and the supervisor with it
     /// where that waits in vfork: nothing that takes time may follow.
     User(u32),
-    /// SIGKILL when the supervisor dies; a change of user would clear it.
-    DieWithParent,
+    /// This signal when the supervisor dies; a change of user would clear it. Where it has died
+    /// already, the child ends.
+    DeathSignal(i32),
     /// prctl(2) with PR_CAPBSET_DROP for each of these. It takes CAP_SETPCAP: before the change of
     /// user.
     DropFromBoundingSet(CapabilitySet),
