@@ -1,6 +1,7 @@
 //! The supervisor on real processes, with a view of what it holds and of the calls that it makes.
 
 mod aborts;
+mod execs;
 mod failures;
 mod groups;
 mod looks;
