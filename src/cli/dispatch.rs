@@ -5,7 +5,7 @@ use super::client::{self, Session};
 use super::complain::complain;
 use super::failure::{Failure, OWN, UsageError};
 use super::output::report;
-use super::{check, completions, daemon, man, run, up};
+use super::{check, completions, daemon, man, run, top, up};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -101,12 +101,10 @@ fn ask(session: &Session, verb: Verb) -> Result<u8, Failure> {
         Verb::Version(arguments) => client::version(session, &arguments),
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Man(arguments) => man::man(&arguments),
-        Verb::Top
-        | Verb::Keeper(_)
-        | Verb::Run(_)
-        | Verb::Up(_)
-        | Verb::Daemon(_)
-        | Verb::Check(_) => Err(Failure::Other("not available in this version".to_owned())),
+        Verb::Top(arguments) => top::top(session, &arguments),
+        Verb::Keeper(_) | Verb::Run(_) | Verb::Up(_) | Verb::Daemon(_) | Verb::Check(_) => {
+            Err(Failure::Other("not available in this version".to_owned()))
+        }
     }
 }
 

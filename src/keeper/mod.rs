@@ -133,7 +133,7 @@ impl Keeper {
         let nofile = service::raise_descriptor_limit().map_err(failed("raise the limit"))?;
         let taken: Vec<Signal> =
             ENDING.into_iter().chain(PASSED_ON).chain([Signal::CHLD]).collect();
-        let signals = BlockedSignals::take(&taken).map_err(failed("catch signals"))?;
+        let signals = BlockedSignals::block(&taken).map_err(failed("catch signals"))?;
         let (receiver, address) = NotifyReceiver::bind().map_err(failed("make a socket"))?;
         let exits = Exits::new().map_err(failed("make a pipe"))?;
         let readiness = Readiness::new().map_err(failed("make an epoll set"))?;
@@ -228,7 +228,7 @@ impl Keeper {
     }
 
     fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.next() {
+        while let Some(signal) = self.signals.take() {
             if signal == Signal::CHLD {
                 self.unswept = true;
                 continue;

@@ -50,6 +50,8 @@ pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
 mod plan_init;
+#[cfg(feature = "cli")]
+pub(crate) mod poll;
 pub(crate) mod privileges;
 #[cfg(feature = "stats")]
 pub(crate) mod process_list;
@@ -57,7 +59,10 @@ pub(crate) mod process_list;
 pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
+pub(crate) mod pty;
 mod raw;
+#[cfg(feature = "cli")]
+pub(crate) mod raw_terminal;
 #[cfg(feature = "stats")]
 pub(crate) mod reader;
 #[cfg(feature = "cli")]

@@ -205,7 +205,7 @@ mod tests {
             fds: vec![writer.as_fd()],
             nofile: raise_descriptor_limit().unwrap(),
         };
-        let signals = BlockedSignals::take(&[]).unwrap();
+        let signals = BlockedSignals::block(&[]).unwrap();
         let pid = service.start(&signals).unwrap();
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid.number()), None).unwrap();
         drop(service);

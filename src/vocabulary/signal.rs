@@ -59,6 +59,8 @@ impl Signal {
     pub const CONT: Signal = Signal(18);
     /// SIGSTOP.
     pub const STOP: Signal = Signal(19);
+    /// SIGTSTP.
+    pub const TSTP: Signal = Signal(20);
     /// SIGWINCH.
     pub const WINCH: Signal = Signal(28);
     /// SIGRTMAX, the last one.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 23] = [
     "run",
     "up",
     "daemon",
@@ -18,10 +18,12 @@ const VERBS: [&str; 21] = [
     "restart",
     "signal",
     "kill",
+    "exec",
     "stats",
     "logs",
     "events",
     "rm",
+    "top",
     "reload",
     "shutdown",
     "check",

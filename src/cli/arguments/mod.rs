@@ -7,8 +7,9 @@ mod task;
 pub(crate) use client::{
     CompletionsArguments, EventsArguments, ExecArguments, IfExistsChoice, InspectArguments,
     LaunchArguments, LogsArguments, ManArguments, PsArguments, ReloadArguments, RestartArguments,
-    RmArguments, ShutdownArguments, SignalArguments, StartArguments, StatsArguments, StopArguments,
-    UpdateArguments, UpgradeArguments, VersionArguments, WaitArguments,
+    RmArguments, ShutdownArguments, SignalArguments, SortChoice, StartArguments, StatsArguments,
+    StopArguments, TopArguments, UpdateArguments, UpgradeArguments, VersionArguments,
+    WaitArguments,
 };
 pub(crate) use host::{
     CgroupChoice, CheckArguments, DaemonArguments, ExitNotificationChoice, KeeperArguments, OnExit,
@@ -62,16 +63,14 @@ pub(crate) enum Verb {
     Restart(RestartArguments),
     #[command(visible_alias = "kill")]
     Signal(SignalArguments),
-    #[command(hide = true, after_help = MIRRORED_CODES)]
+    #[command(after_help = MIRRORED_CODES)]
     Exec(ExecArguments),
     Stats(StatsArguments),
     Logs(LogsArguments),
     Update(UpdateArguments),
     Events(EventsArguments),
     Rm(RmArguments),
-    /// Live full-screen table of the tasks
-    #[command(hide = true)]
-    Top,
+    Top(TopArguments),
     Reload(ReloadArguments),
     #[command(hide = true)]
     Upgrade(UpgradeArguments),

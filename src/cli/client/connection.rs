@@ -4,6 +4,7 @@ use crate::cli::failure::Failure;
 use crate::control::{CallError, Client};
 use serde_json::Value;
 use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 /// A connection to the daemon; calls are answered in order.
@@ -18,15 +19,7 @@ impl Connection {
     pub(crate) fn open(path: PathBuf) -> Result<Connection, Failure> {
         match Client::connect(&path) {
             Ok(client) => Ok(Connection { client, broken: false }),
-            Err(error) => {
-                let reason = match error.kind() {
-                    ErrorKind::NotFound => "there is no such socket".to_owned(),
-                    ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
-                    ErrorKind::PermissionDenied => "permission denied".to_owned(),
-                    _ => error.to_string(),
-                };
-                Err(Failure::NoDaemon { path, reason })
-            }
+            Err(error) => Err(Failure::unreachable(&path, &error)),
         }
     }
 
@@ -41,6 +34,17 @@ impl Connection {
             self.broken = !matches!(error, CallError::Remote { .. });
             tell(error)
         })
+    }
+
+    /// Makes a call after whose reply the connection carries something else: hands out that
+    /// connection, and what has come on it already.
+    pub(crate) fn upgrade(
+        self,
+        method: &str,
+        parameters: &Value,
+    ) -> Result<(UnixStream, Vec<u8>), Failure> {
+        let (_, stream, early) = self.client.upgrade(method, parameters.clone()).map_err(tell)?;
+        Ok((stream, early))
     }
 
     /// Makes a call with several replies, and hands out the parameters of each. After a failure
