@@ -43,6 +43,13 @@ impl Starts {
         self.left_this_turn = STARTS_PER_TURN;
     }
 
+    /// Takes the time of one start, while this turn has some.
+    pub(super) fn take_one(&mut self) -> bool {
+        let left = self.left_this_turn.checked_sub(1);
+        self.left_this_turn = left.unwrap_or_default();
+        left.is_some()
+    }
+
     /// The next start, while this turn has time for one.
     pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
         let left = self.left_this_turn.checked_sub(1)?;
@@ -211,6 +218,9 @@ impl Supervisor {
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
         }
+        if !watched {
+            self.look_for_unwatched();
+        }
         if unseen {
             self.kill_main_and_group(task);
         }
@@ -290,8 +300,13 @@ impl Supervisor {
                     self.inputs.push_back((task, Input::ExecSucceeded));
                 }
             },
-            // The child is about to end: its end completes the failure.
-            Err(error) => drop(start.failure.get_or_insert(error)),
+            // Its end completes the failure. Where only its report was lost it may live.
+            Err(error) => {
+                start.failure.get_or_insert(error);
+                if run.main == Main::Alive {
+                    self.kill_main_and_group(task);
+                }
+            }
         }
     }
 

@@ -193,11 +193,8 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::Descriptors => {
             return child_descriptors::arrange(launch.streams, launch.status, launch.close_range);
         }
-        Step::Foreground => {
-            let group = call(libc::SYS_getpid, [])? as i32;
-            let pointer = std::ptr::from_ref(&group) as usize;
-            call(libc::SYS_ioctl, [0, libc::TIOCSPGRP as usize, pointer])?
-        }
+        Step::ControllingTerminal => call(libc::SYS_ioctl, [0, libc::TIOCSCTTY as usize, 0])?,
+        Step::Foreground => return child_descriptors::take_foreground(),
         Step::Umask(mask) => call(libc::SYS_umask, [*mask as usize])?,
         Step::Scheduler => {
             let priority = 0_i32;
@@ -233,7 +230,7 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::User(uid) => {
             call(libc::SYS_setresuid, [*uid as usize, *uid as usize, *uid as usize])?
         }
-        Step::DieWithParent => return die_with(launch),
+        Step::DeathSignal(signal) => return die_with_parent(launch, *signal),
         Step::DropFromBoundingSet(set) => return child_privileges::drop_from_bounding_set(*set),
         Step::KeepCapabilities => return child_privileges::keep_over_change_of_user(),
         Step::Capabilities(set) => return child_privileges::set(*set),
@@ -302,8 +299,8 @@ fn reset_signals(mask: u64) -> Result<(), i32> {
     call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, pointer, 0, 8]).map(drop)
 }
 
-fn die_with(launch: &Launch<'_>) -> Result<(), i32> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
+fn die_with_parent(launch: &Launch<'_>, signal: i32) -> Result<(), i32> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as usize)?;
     // It may have died before the request: then nobody is left to be told.
     let has_died = match (call(libc::SYS_getppid, [])?, launch.status) {
         // Outside of our pid namespace it has no number, but it reads the pipe.

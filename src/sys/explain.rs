@@ -127,6 +127,9 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::NewSession => error(Stage::Clone, "start a session"),
         Step::NewGroup => error(Stage::Clone, "start a process group"),
         Step::Descriptors => error(Stage::Clone, "arrange the child's descriptors"),
+        Step::ControllingTerminal => {
+            error(Stage::Clone, "take the terminal as the controlling one of its session")
+        }
         Step::Foreground => {
             error(Stage::Clone, "become the foreground group of the terminal on standard input")
         }
@@ -155,7 +158,7 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::Group(gid) => error(Stage::User, &format!("change to group {gid} of user {user:?}")),
         Step::Signals => error(Stage::Clone, "set the signals to their default actions"),
         Step::User(uid) => error(Stage::User, &format!("change to user {user:?} (uid {uid})")),
-        Step::DieWithParent => error(Stage::Clone, "tie the task's life to the supervisor's"),
+        Step::DeathSignal(_) => error(Stage::Clone, "tie the task's life to the supervisor's"),
         Step::DropFromBoundingSet(_)
         | Step::KeepCapabilities
         | Step::Capabilities(_)

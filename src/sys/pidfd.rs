@@ -16,6 +16,13 @@ pub(crate) fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Another descriptor of the same process.
+pub(crate) fn duplicate(pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    faults::check("fcntl(F_DUPFD_CLOEXEC)")?;
+    let duplicate = pidfd.try_clone_to_owned();
+    duplicate.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
 /// Sends a signal to that very process (pidfd_send_signal(2), Linux 5.1).
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
     faults::check("pidfd_send_signal")?;
@@ -56,7 +63,7 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
 }
 
 /// Decodes the raw status of wait(2).
-fn from_wait_status(raw: i32) -> ExitStatus {
+pub(super) fn from_wait_status(raw: i32) -> ExitStatus {
     if libc::WIFSIGNALED(raw) {
         ExitStatus::Signaled(libc::WTERMSIG(raw) as u8)
     } else {

@@ -13,7 +13,7 @@ use super::plan_init;
 use super::privileges::{self, Privileges, Whom};
 use super::program::{Limit, Named, Program, Step, Strings, Target, TaskDirectory};
 use super::user::{self, User};
-use crate::vocabulary::{Resources, Setting, Stage, StartError, TaskSpec, parse_rlimit};
+use crate::vocabulary::{Resources, Setting, Signal, Stage, StartError, TaskSpec, parse_rlimit};
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use std::ffi::{CString, OsString};
@@ -64,6 +64,22 @@ impl Plan {
     /// Uid and gid that what is made for the task has to belong to; `None`: our own.
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         self.user
+    }
+
+    /// Whether what it is for has namespaces that are not ours.
+    pub(crate) fn has_namespaces(&self) -> bool {
+        !self.namespaces.is_empty()
+    }
+
+    /// Its streams are a terminal, which becomes the controlling one of its session.
+    pub(super) fn with_terminal(mut self) -> Plan {
+        if let Some(program) = Arc::get_mut(&mut self.program) {
+            let behind = |step: &Step| matches!(step, Step::Descriptors);
+            if let Some(place) = program.steps.iter().position(behind) {
+                program.steps.insert(place + 1, Step::ControllingTerminal);
+            }
+        }
+        self
     }
 }
 
@@ -232,7 +248,7 @@ fn steps(
     steps.extend(user.map(|user| Step::User(user.uid)));
     steps.extend(privileges.after_user);
     if spec.die_with_supervisor {
-        steps.push(Step::DieWithParent);
+        steps.push(Step::DeathSignal(Signal::KILL.number()));
     }
     steps.extend(privileges.last);
     Ok(steps)

@@ -19,6 +19,9 @@ pub(super) enum Step {
     NewGroup,
     /// The three streams come to 0, 1 and 2, every other descriptor is closed.
     Descriptors,
+    /// The terminal on descriptor 0 becomes the controlling one of its session, with its process
+    /// group in the foreground (tty_ioctl(4), TIOCSCTTY).
+    ControllingTerminal,
     /// Its process group becomes the foreground group of the terminal on descriptor 0.
     Foreground,
     /// umask(2).
@@ -57,8 +60,9 @@ pub(super) enum Step {
     /// setresuid(2). From here on the task's user may stop the child, and the supervisor with it
     /// where that waits in vfork: nothing that takes time may follow.
     User(u32),
-    /// SIGKILL when the supervisor dies; a change of user would clear it.
-    DieWithParent,
+    /// This signal when the supervisor dies; a change of user would clear it. Where it has died
+    /// already, the child ends.
+    DeathSignal(i32),
     /// prctl(2) with PR_CAPBSET_DROP for each of these. It takes CAP_SETPCAP: before the change of
     /// user.
     DropFromBoundingSet(CapabilitySet),
