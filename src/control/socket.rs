@@ -80,30 +80,17 @@ impl Drop for Socket {
     }
 }
 
-/// The first of the descriptors that are passed by number (sd_listen_fds(3)).
-const FIRST_PASSED: i32 = 3;
-/// More are a mistake: nobody passes so many.
-const PASSED_MAX: i32 = 1024;
-
-/// The descriptors passed by who started this process (`LISTEN_FDS`, `LISTEN_PID`), close-on-exec.
-/// To be called once, before anything else opens descriptors.
+/// The descriptors passed by who started this process (`LISTEN_FDS`, `LISTEN_PID`), close-on-exec,
+/// and their names (`LISTEN_FDNAMES`). To be called once, before anything else opens descriptors.
 ///
 /// # Errors
 /// When one of them is not open.
-pub fn passed_descriptors() -> io::Result<Vec<OwnedFd>> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
-    let ours = number("LISTEN_PID").and_then(|pid| u32::try_from(pid).ok());
-    let count = number("LISTEN_FDS").unwrap_or_default();
-    if ours != Some(std::process::id()) || !(1..=PASSED_MAX).contains(&count) {
-        return Ok(Vec::new());
-    }
-    let take = |number| {
-        inherited::take(number).map_err(|errno| {
-            let text = format!("take passed descriptor {number}: {}", errno.desc());
-            io::Error::new(io::Error::from(errno).kind(), text)
-        })
-    };
-    (FIRST_PASSED..FIRST_PASSED + count).map(take).collect()
+pub fn passed_descriptors() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
+    let passed = inherited::passed().map_err(|(number, errno)| {
+        let text = format!("take passed descriptor {number}: {}", errno.desc());
+        io::Error::new(io::Error::from(errno).kind(), text)
+    })?;
+    Ok(passed.into_iter().map(|passed| (passed.name, passed.fd)).collect())
 }
 
 fn directory_of(path: &Path) -> &Path {

@@ -77,7 +77,6 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Upgrade(UpgradeArguments),
     Shutdown(ShutdownArguments),
-    #[command(hide = true)]
     Keeper(KeeperArguments),
     Check(CheckArguments),
     Version(VersionArguments),

@@ -3,6 +3,7 @@
 mod change;
 mod declared;
 mod metrics;
+mod passed;
 mod settings;
 mod tasks;
 mod transitions;

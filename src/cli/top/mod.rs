@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::table::wants_colour;
 use crate::sys::blocked_signals::BlockedSignals;
 use crate::sys::channel::Channel;
-use crate::sys::readiness::{Interest, wait};
+use crate::sys::poll::{Interest, wait};
 use crate::sys::terminal;
 use crate::vocabulary::Signal;
 use feed::Feed;

@@ -2,7 +2,7 @@
 
 use crate::sys::channel::Channel;
 use crate::sys::pipe::{Again, open_again};
-use crate::sys::readiness::{Interest, wait};
+use crate::sys::poll::{Interest, wait};
 use nix::errno::Errno;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
