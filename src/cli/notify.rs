@@ -1,5 +1,6 @@
 //! Telling a service manager how things stand: sd_notify(3), in as much as a daemon needs.
 
+use crate::vocabulary::cause;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -21,7 +22,9 @@ impl Notifier {
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty());
         let socket = socket.and_then(|path| {
             connect(path.as_bytes())
-                .inspect_err(|error| log::warn!("cannot reach NOTIFY_SOCKET {path:?}: {error}"))
+                .inspect_err(|error| {
+                    log::warn!("cannot reach NOTIFY_SOCKET {path:?}: {}", cause(error))
+                })
                 .ok()
         });
         let for_us =
@@ -63,7 +66,11 @@ impl Notifier {
     fn send(&self, message: &str) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = socket.send(message.as_bytes()) {
-            log::warn!("cannot tell the service manager {:?}: {error}", message.trim_end());
+            log::warn!(
+                "cannot tell the service manager {:?}: {}",
+                message.trim_end(),
+                cause(&error)
+            );
         }
     }
 }

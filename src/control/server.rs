@@ -9,7 +9,7 @@ use super::logs::Watching;
 use crate::reactor::{Ready, Supervisor, WatchId};
 use crate::sys::channel::Channel;
 use crate::vocabulary::limits::CONNECTIONS_DEFAULT;
-use crate::vocabulary::{Event, EventKind, Reply, Ticket};
+use crate::vocabulary::{Event, EventKind, Reply, Ticket, cause};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -427,7 +427,10 @@ impl Server {
                 Some(watching)
             }
             Err(error) => {
-                log::warn!("cannot watch files, looks at followed logs each second: {error}");
+                log::warn!(
+                    "cannot watch files, looks at followed logs each second: {}",
+                    cause(&error)
+                );
                 None
             }
         }
