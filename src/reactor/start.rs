@@ -12,6 +12,7 @@ use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
     Containment, Identity, Pid, Resources, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    cause,
 };
 use mio::Interest;
 use nix::errno::Errno;
@@ -240,7 +241,10 @@ impl Supervisor {
                 match register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE) {
                     Ok(()) => true,
                     Err(error) => {
-                        log::warn!("cannot watch process {pid} ({error}): its end is looked for");
+                        log::warn!(
+                            "cannot watch process {pid} ({}): its end is looked for",
+                            cause(&error)
+                        );
                         false
                     }
                 }
