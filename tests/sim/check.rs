@@ -110,7 +110,7 @@ impl Checker {
                 return;
             }
         }
-        let grace = grace.unwrap_or_else(|| seen.identity.spec.kill_timeout());
+        let grace = grace.unwrap_or_else(|| seen.identity.kill_timeout());
         seen.promise(now, grace.min(most));
     }
 
@@ -232,7 +232,7 @@ impl Checker {
             Action::Signal { all, ticket, .. } => {
                 assert!(run.started && !run.empty, "a signal without a process");
                 assert!(*all || !run.main_ended, "a signal to the main process after its end");
-                let stop_all = seen.identity.spec.stop_all;
+                let stop_all = seen.identity.stop_all();
                 assert!(ticket.is_some() || *all == (stop_all || run.main_ended));
             }
             Action::KillAll => {
@@ -241,7 +241,7 @@ impl Checker {
                 match run.kill_from {
                     Some(from) => assert!(now.mono >= from, "the grace is cut short"),
                     None => {
-                        let leftover = seen.identity.spec.leftover;
+                        let leftover = seen.identity.leftover();
                         let asked = leftover == Leftover::Kill || run.too_slow && stops;
                         assert!(run.main_ended && asked, "a kill unasked for");
                     }
@@ -345,7 +345,7 @@ impl Checker {
         let seen = Seen {
             id,
             identity: Arc::clone(identity),
-            after: identity.spec.after.iter().filter_map(|name| engine.find(name)).collect(),
+            after: identity.spec().after.iter().filter_map(|name| engine.find(name)).collect(),
             run: None,
             asked: false,
             restarts: 0,
@@ -407,7 +407,7 @@ impl Seen {
     }
 
     fn automatic(&mut self, now: Now) {
-        let policy = &self.identity.spec.restart;
+        let policy = self.identity.restart();
         assert!(policy.mode != RestartMode::Never, "restarted without a policy");
         let Some(backoff) = self.backoff.take() else { panic!("restarted without a delay") };
         let waited = now.mono.since(backoff);
@@ -442,7 +442,7 @@ impl Seen {
                 assert!(run.started && run.empty, "exited too early");
                 let exit = event.status.exit.expect("how it exited");
                 assert_eq!(Some(exit.pid), run.pid);
-                let interval = self.identity.spec.restart.interval();
+                let interval = self.identity.restart().interval();
                 self.long = now.mono.since(self.began) > interval;
             }
             EventKind::Stopping => {
@@ -450,7 +450,7 @@ impl Seen {
                 assert!(run.started);
                 if run.kill_from.is_none() {
                     // What was being taken back already has no grace.
-                    let grace = self.identity.spec.kill_timeout();
+                    let grace = self.identity.kill_timeout();
                     let grace = if run.too_slow { Duration::ZERO } else { grace };
                     self.promise(now, grace.min(most.unwrap_or(Duration::MAX)));
                 }
