@@ -7,8 +7,10 @@ mod calls;
 mod client;
 mod connection;
 mod failure;
+pub(crate) mod frames;
 mod history;
 mod host_calls;
+mod leaving;
 mod listening;
 mod logs;
 mod message;
@@ -20,6 +22,7 @@ mod session;
 mod socket;
 mod stats_streams;
 mod ticks;
+mod upgraded;
 mod wire;
 
 #[cfg(fuzzing)]

@@ -272,10 +272,16 @@ impl Supervisor {
         self.replies.pop_front()
     }
 
-    /// The asker does not wait any more: no reply comes. What was asked for goes on.
+    /// The asker does not wait any more: no reply comes. What was asked for goes on, but for a
+    /// command in a task, which is killed.
     pub fn abandon(&mut self, ticket: Ticket) {
-        self.engine.abandon(ticket);
-        self.replies.retain(|(answered, _)| *answered != ticket);
+        self.now = clock::now();
+        self.engine.abandon(self.now, ticket);
+        let known = self.replies.iter().position(|(answered, _)| *answered == ticket);
+        if let Some((_, Ok(answer))) = known.and_then(|place| self.replies.remove(place)) {
+            self.disown_exec(&answer);
+        }
+        self.settle();
     }
 
     /// The task of this name.

@@ -5,7 +5,7 @@ use super::{CgroupMode, Due, Supervisor, register};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{Identity, Pid, Stage, StartError, TaskId, Wall};
+use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall};
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
@@ -38,10 +38,27 @@ struct Watched {
     /// `None` where no descriptor could be had: then time tells.
     events: Option<OwnedFd>,
     /// Who waits for it.
-    owner: Option<TaskId>,
+    owner: Option<Holder>,
     /// What is in it is still to be killed.
     kill: bool,
     tries: u32,
+}
+
+/// Who waits for a group to become empty.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Holder {
+    /// The run of a task.
+    Run(TaskId),
+    /// A command in a task.
+    Exec(ExecId),
+}
+
+/// Where a command in a task is put.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    pub(super) placement: Option<Placement>,
+    /// The name of its group, where that is its own.
+    pub(super) leaf: Option<String>,
 }
 
 /// What became of a group whose main process is gone.
@@ -166,6 +183,42 @@ impl Groups {
         }
     }
 
+    /// Where a command that is run in a living run is put: into a group of its own inside that of
+    /// the run, or else into that itself, and into the v1 groups of the run. `number` makes its
+    /// name.
+    pub(super) fn place_exec(
+        &self,
+        leaf: &str,
+        number: u64,
+        contained: bool,
+    ) -> Result<Place, StartError> {
+        let others = self.limits.groups(leaf);
+        let tree = match &self.tree {
+            Ok(Some(tree)) if contained => tree,
+            _ => {
+                let placement = Placement::and_into(None, others, true);
+                return Ok(Place { placement, leaf: None });
+            }
+        };
+        let own = format!("{leaf}/exec.{number}");
+        if let Ok(directory) = tree.make_group(&own) {
+            let placement = Placement::in_living(directory, tree.path().join(&own), others);
+            return Ok(Place { placement: Some(placement), leaf: Some(own) });
+        }
+        // The task may have forbidden it (cgroup.max.depth), or taken the name.
+        let path = tree.path().join(leaf);
+        match tree.open_group(leaf) {
+            Ok(directory) => {
+                let placement = Placement::in_living(directory, path, others);
+                Ok(Place { placement: Some(placement), leaf: None })
+            }
+            Err(errno) => {
+                let tried = format!("open cgroup {}", path.display());
+                Err(start_error(Stage::Cgroup, errno, tried))
+            }
+        }
+    }
+
     /// Moves a process of our own out of the way of its tasks' groups, before the first launch.
     fn move_in(&mut self) {
         if self.moved || !self.own_process {
@@ -214,7 +267,7 @@ impl Groups {
     }
 
     /// Removes a group whose main process is gone; what is left in it is killed or watched.
-    pub(super) fn finish(&mut self, leaf: String, owner: Option<TaskId>, kill: bool) -> Finish {
+    pub(super) fn finish(&mut self, leaf: String, owner: Option<Holder>, kill: bool) -> Finish {
         let oom_killed = self.oom_killed(&leaf);
         let Ok(Some(tree)) = &self.tree else { return Finish::Gone(oom_killed) };
         if tree.remove_group(&leaf).is_ok() {
@@ -260,7 +313,7 @@ fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> S
 /// What a look at a watched group says.
 enum Progress {
     Waiting,
-    Removed(Option<TaskId>, Option<bool>),
+    Removed(Option<Holder>, Option<bool>),
     TryAgain(Duration),
 }
 
@@ -285,9 +338,11 @@ impl Supervisor {
             Progress::Removed(owner, oom_killed) => {
                 // It may be at another run by now.
                 let waits =
-                    |task: &TaskId| self.runs.get(*task).is_some_and(|run| run.group == Some(key));
-                if let Some(task) = owner.filter(waits) {
-                    self.run_over(task, oom_killed);
+                    |task: TaskId| self.runs.get(task).is_some_and(|run| run.group == Some(key));
+                match owner {
+                    Some(Holder::Run(task)) if waits(task) => self.run_over(task, oom_killed),
+                    Some(Holder::Exec(exec)) => self.exec_group_gone(exec, key),
+                    Some(Holder::Run(_)) | None => {}
                 }
             }
             Progress::TryAgain(wait) => {

@@ -6,6 +6,7 @@
 
 mod api;
 mod ending;
+mod exec;
 mod exits;
 mod facts;
 mod groups;
@@ -28,6 +29,7 @@ mod token;
 mod turn;
 mod watch;
 
+pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
 #[cfg(feature = "stats")]
@@ -40,7 +42,8 @@ use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
-use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
+use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
+use exec::Execs;
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
@@ -94,6 +97,7 @@ pub struct Supervisor {
     spawner: Spawner,
     runs: Runs,
     starts: Starts,
+    execs: Execs,
     groups: Groups,
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
@@ -124,6 +128,8 @@ pub struct Supervisor {
 enum Due {
     /// Look again at what is left of a run.
     Rest(TaskId),
+    /// Look again at what is left of a command.
+    ExecRest(ExecId),
     /// The looks that are wanted may be made.
     Look,
     /// Try again to remove a group.
@@ -185,6 +191,7 @@ impl Supervisor {
             spawner,
             runs: Runs::default(),
             starts: Starts::default(),
+            execs: Execs::default(),
             groups,
             child_signal,
             sweep: Sweep::default(),

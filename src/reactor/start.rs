@@ -43,6 +43,13 @@ impl Starts {
         self.left_this_turn = STARTS_PER_TURN;
     }
 
+    /// Takes the time of one start, while this turn has some.
+    pub(super) fn take_one(&mut self) -> bool {
+        let left = self.left_this_turn.checked_sub(1);
+        self.left_this_turn = left.unwrap_or_default();
+        left.is_some()
+    }
+
     /// The next start, while this turn has time for one.
     pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
         let left = self.left_this_turn.checked_sub(1)?;

@@ -229,6 +229,11 @@ impl Tree {
             })
     }
 
+    /// Opens the directory of a group that is there, for CLONE_INTO_CGROUP.
+    pub(crate) fn open_group(&self, name: &str) -> Result<OwnedFd, Errno> {
+        self.open(name, OFlag::O_PATH | OFlag::O_DIRECTORY)
+    }
+
     /// Removes a group; EBUSY while it has processes or groups inside.
     pub(crate) fn remove_group(&self, name: &str) -> Result<(), Errno> {
         faults::check("unlinkat")?;

@@ -183,6 +183,7 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::Descriptors => {
             return child_descriptors::arrange(launch.streams, launch.status, launch.close_range);
         }
+        Step::ControllingTerminal => call(libc::SYS_ioctl, [0, libc::TIOCSCTTY as usize, 0])?,
         Step::Foreground => {
             let group = call(libc::SYS_getpid, [])? as i32;
             let pointer = std::ptr::from_ref(&group) as usize;

@@ -105,6 +105,9 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::NewSession => error(Stage::Clone, "start a session"),
         Step::NewGroup => error(Stage::Clone, "start a process group"),
         Step::Descriptors => error(Stage::Clone, "arrange the child's descriptors"),
+        Step::ControllingTerminal => {
+            error(Stage::Clone, "take the terminal as the controlling one of its session")
+        }
         Step::Foreground => {
             error(Stage::Clone, "become the foreground group of the terminal on standard input")
         }

@@ -59,7 +59,10 @@ pub(crate) mod process_list;
 pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
+pub(crate) mod pty;
 mod raw;
+#[cfg(feature = "cli")]
+pub(crate) mod raw_terminal;
 #[cfg(feature = "stats")]
 pub(crate) mod reader;
 #[cfg(feature = "cli")]

@@ -57,6 +57,22 @@ impl Plan {
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         self.user
     }
+
+    /// Whether what it is for has namespaces that are not ours.
+    pub(crate) fn has_namespaces(&self) -> bool {
+        !self.namespaces.is_empty()
+    }
+
+    /// Its streams are a terminal, which becomes the controlling one of its session.
+    pub(super) fn with_terminal(mut self) -> Plan {
+        if let Some(program) = Arc::get_mut(&mut self.program) {
+            let behind = |step: &Step| matches!(step, Step::Descriptors);
+            if let Some(place) = program.steps.iter().position(behind) {
+                program.steps.insert(place + 1, Step::ControllingTerminal);
+            }
+        }
+        self
+    }
 }
 
 /// Lays out the launch of a task that has passed `TaskSpec::validate`.

@@ -18,6 +18,9 @@ pub(super) enum Step {
     NewGroup,
     /// The three streams come to 0, 1 and 2, every other descriptor is closed.
     Descriptors,
+    /// The terminal on descriptor 0 becomes the controlling one of its session, with its process
+    /// group in the foreground (tty_ioctl(4), TIOCSCTTY).
+    ControllingTerminal,
     /// Its process group becomes the foreground group of the terminal on descriptor 0.
     Foreground,
     /// umask(2).

@@ -7,8 +7,11 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod check;
+mod commands;
+mod commands_check;
 mod fault;
 mod kinds;
+mod noise;
 mod scenes;
 mod shutdowns;
 mod small;
@@ -17,7 +20,7 @@ mod world;
 
 use check::Checker;
 use fault::Faults;
-use kinds::{ACTIONS, ERRORS, EVENTS};
+use kinds::{ACTIONS, ERRORS, EVENTS, EXEC_ACTIONS};
 use ostler::{EventKind, Request, StateName};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,7 +117,7 @@ fn worlds_hold_together() {
     println!("{steps} steps: {seen:?}");
     assert!(steps >= 100_000);
     let events = EVENTS.map(EventKind::as_str);
-    for name in ACTIONS.iter().chain(&events).chain(&ERRORS[..9]) {
+    for name in ACTIONS.iter().chain(&EXEC_ACTIONS).chain(&events).chain(&ERRORS[..9]) {
         assert!(seen.get(name).is_some_and(|&count| count >= 10), "{name} is hardly ever seen");
     }
     assert_eq!(seen.get("another"), None, "an error that nothing here can cause");

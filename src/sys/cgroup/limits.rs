@@ -358,7 +358,7 @@ impl Limits {
     }
 
     /// The v1 groups of a run.
-    fn groups(&self, run: &str) -> Vec<PathBuf> {
+    pub(crate) fn groups(&self, run: &str) -> Vec<PathBuf> {
         let indices = self.runs.get(run).map(Vec::as_slice).unwrap_or_default();
         let path = |index: &usize| Some(self.branches.get(*index)?.path().join(run));
         indices.iter().filter_map(path).collect()
