@@ -161,7 +161,7 @@ impl Groups {
     /// be another supervisor's as well: that name says whose it is.
     pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
         let leaf = format!("{}.{run}", identity.name);
-        let Some(cgroup) = &identity.spec.cgroup else { return leaf };
+        let Some(cgroup) = identity.cgroup() else { return leaf };
         match (&self.tree, self.mounted.inside(cgroup)) {
             (Ok(Some(tree)), Some(group)) => {
                 group.join(format!("{}.{leaf}", tree.name())).display().to_string()

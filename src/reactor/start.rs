@@ -80,14 +80,14 @@ impl Supervisor {
     }
 
     fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
-        let Identity { name, spec, .. } = identity;
+        let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
         if !self.relay.has_opened(task) && !self.affords_streams(spec) {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
-        self.relay.open(task, name, spec, plan.owner())?;
+        self.relay.open(task, &identity.name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
         let made = self.make_group(identity, run, plan.device_rules()).and_then(|group| {
@@ -127,13 +127,12 @@ impl Supervisor {
             return Ok(None);
         }
         self.groups.prepare();
-        let spec = &identity.spec;
-        let limits = spec.resources.as_deref().filter(|resources| !resources.is_unlimited());
-        let required = self.options.cgroup == CgroupMode::Require || spec.cgroup.is_some();
+        let limits = identity.resources().filter(|resources| !resources.is_unlimited());
+        let required = self.options.cgroup == CgroupMode::Require || identity.cgroup().is_some();
         let leaf = self.groups.leaf(identity, run);
         let placement = match self.groups.make(&leaf) {
             // The group above may hold back whoever is in it.
-            Ok(placement) if spec.cgroup.is_some() => {
+            Ok(placement) if identity.cgroup().is_some() => {
                 return Ok(Placement::and_into(Some(placement), Vec::new(), true));
             }
             Ok(placement) => Some(placement),
