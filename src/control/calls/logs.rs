@@ -48,11 +48,7 @@ impl LogStream {
         fields.finish()?;
         let task = context.supervisor.find(&name).ok_or_else(|| Failure::no_such_task(&name))?;
         let status = context.status(&name)?;
-        let spec = &status.identity.spec;
-        let sink = match stream {
-            StreamKind::Stdout => spec.stdout(),
-            StreamKind::Stderr => spec.stderr(),
-        };
+        let sink = status.identity.sink(stream);
         let Sink::File(file) = sink else {
             let parameters = json!({
                 "name": name, "stream": stream.as_str(), "kind": sink.kind(),
