@@ -41,6 +41,7 @@ pub(crate) mod low_descriptors;
 mod mounts;
 pub(crate) mod namespaces;
 #[cfg(feature = "cli")]
+pub(crate) mod notify_receiver;
 pub(crate) mod notify_socket;
 pub(crate) mod own_process;
 mod passage;
