@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "run",
     "up",
     "daemon",
@@ -26,6 +26,7 @@ const VERBS: [&str; 23] = [
     "top",
     "reload",
     "shutdown",
+    "keeper",
     "check",
     "version",
     "completions",
