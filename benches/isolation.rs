@@ -18,8 +18,8 @@ const RUNTIMES: [&str; 2] = ["crun", "runc"];
 const MOUNTS: usize = 6;
 const MOUNTED: &str = "/usr/share";
 const CAPABILITIES: [&str; 3] = ["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"];
-const PIDS_MAX: i64 = 100;
-const MEMORY_MAX_BYTES: i64 = 64 << 20;
+const PIDS_MAX: u64 = 100;
+const MEMORY_MAX_BYTES: u64 = 64 << 20;
 /// Of the installed runtimes' time.
 const SHARE_MAX: f64 = 3.0;
 
@@ -153,7 +153,7 @@ impl Bundle {
         };
         let resources = Resources {
             pids_max: Some(PIDS_MAX),
-            memory_max_bytes: Some(MEMORY_MAX_BYTES),
+            memory_max: Some(MEMORY_MAX_BYTES),
             ..Resources::default()
         };
         TaskSpec {
