@@ -152,8 +152,8 @@ impl Bundle {
             ..Isolation::default()
         };
         let resources = Resources {
-            pids_max: Some(PIDS_MAX),
-            memory_max: Some(MEMORY_MAX_BYTES),
+            pids_max: Some(Some(PIDS_MAX)),
+            memory_max: Some(Some(MEMORY_MAX_BYTES)),
             ..Resources::default()
         };
         TaskSpec {
