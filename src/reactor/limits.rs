@@ -167,14 +167,14 @@ impl Supervisor {
         let Some(identity) = self.engine.identity(task).cloned() else {
             return Err(RequestError::NoSuchTask { name: task.to_string() });
         };
-        let resources = match &identity.spec.resources {
+        let resources = match identity.resources() {
             Some(resources) => resources.changed_by(change),
             None => change.clone(),
         };
-        if let Some(error) = self.refuse_limits(&resources, identity.spec.cgroup.as_deref()) {
+        if let Some(error) = self.refuse_limits(&resources, identity.cgroup()) {
             return Err(error);
         }
-        if identity.spec.cgroup.is_some() {
+        if identity.cgroup().is_some() {
             return Ok(());
         }
         let Some(run) = self.runs.get(task) else { return Ok(()) };

@@ -33,7 +33,7 @@ impl Tasks {
         for name in tasks.tasks.iter().filter_map(|spec| spec.name.as_deref()) {
             let status = supervisor.find(name).and_then(|task| supervisor.status(task));
             if let (Some(task), Some(status)) = (supervisor.find(name), status) {
-                declared.insert(status.identity.spec.as_ref().clone(), task);
+                declared.insert(status.identity.spec().into_owned(), task);
             }
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
