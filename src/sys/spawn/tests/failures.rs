@@ -52,7 +52,7 @@ fn stage_of(call: &str) -> Option<Stage> {
         "dup3" => Stage::Output,
         "capget" => Stage::Capabilities,
         "open seccomp profile" | "read seccomp profile" => Stage::Seccomp,
-        "memfd_create" | "write(memfd)" | "fcntl(F_ADD_SEALS)" => Stage::Namespace,
+        "memfd_create" | "write(memfd)" | "fchmod" | "fcntl(F_ADD_SEALS)" => Stage::Namespace,
         "pipe2" | "rt_sigprocmask" | "clone3" | "clone" | "read status pipe" => Stage::Clone,
         _ => panic!("{call} is new here"),
     })
