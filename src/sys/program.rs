@@ -2,6 +2,7 @@
 //! child only walks over it.
 
 use super::landlock;
+use super::mounting;
 use super::namespaces::Namespaces;
 use crate::vocabulary::CapabilitySet;
 use nix::libc::c_char;
@@ -87,10 +88,8 @@ pub(super) enum Step {
     Loopback,
     /// The network namespace that this path names is entered.
     JoinNetwork(CString),
-    /// Mounts made from now on are not seen outside.
-    KeepMountsInside,
-    /// A /proc for the pid namespace that the child was born in.
-    NewProc,
+    /// A root, mounts and devices, in a mount namespace of its own: paths of the host end here.
+    Mounts(mounting::Layout),
     /// SIGCHLD is ignored, and the signal to leave is blocked: see `init`.
     InitSignals,
 }
@@ -201,6 +200,8 @@ pub(super) struct Named {
     pub(super) searched: String,
     /// As the task has it, or the supervisor's uid.
     pub(super) user: String,
+    /// As the task has it: where paths are looked up.
+    pub(super) root: Option<String>,
     /// The task has a memory limit, or a small stack.
     pub(super) memory_is_limited: bool,
 }

@@ -57,8 +57,8 @@ impl Spawner {
 
     /// Makes the process of a command that is run in the context of a task; `inside` has the task's
     /// namespaces, where it has some. It always gets memory of its own, since it joins a group that
-    /// lives. With `terminal` its streams are one, which becomes the controlling one of its session.
-    /// After an error nothing of it is left.
+    /// lives. With `terminal` its streams are one, which becomes the controlling one of its
+    /// session. After an error nothing of it is left.
     pub(crate) fn spawn_exec(
         &self,
         plan: Plan,

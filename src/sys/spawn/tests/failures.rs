@@ -50,6 +50,7 @@ fn stage_of(call: &str) -> Option<Stage> {
         "open user database" | "getpwnam_r" => Stage::User,
         "poll mountinfo" | "read mountinfo" => return None,
         "dup3" => Stage::Output,
+        "stat device" => Stage::Mount,
         "capget" => Stage::Capabilities,
         "open seccomp profile" | "read seccomp profile" => Stage::Seccomp,
         "memfd_create" | "write(memfd)" | "fchmod" | "fcntl(F_ADD_SEALS)" => Stage::Namespace,
@@ -105,6 +106,31 @@ fn every_call_of_a_launch_in_namespaces_may_fail() {
         for way in WAYS {
             let failed = fail_each(way, &spec);
             for call in ["memfd_create", "write(memfd)", "fcntl(F_ADD_SEALS)", "read status pipe"] {
+                assert!(failed.contains(&call), "{way:?}: {failed:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_call_of_a_launch_into_a_root_may_fail() {
+    const TEST: &str = "every_call_of_a_launch_into_a_root_may_fail";
+    if !super::mounts::can_mount(TEST) {
+        return;
+    }
+    alone(&format!("failures::{TEST}"), || {
+        let image = super::mounts::Image::new();
+        let device = crate::vocabulary::Device {
+            source: "/dev/zero".into(),
+            target: None,
+            permissions: "rwm".into(),
+        };
+        let isolation =
+            crate::vocabulary::Isolation { devices: Some(vec![device]), ..image.isolation(&[]) };
+        let spec = TaskSpec { isolation: Some(Box::new(isolation)), ..sh("exit 0") };
+        for way in WAYS {
+            let failed = fail_each(way, &spec);
+            for call in ["stat device", "read status pipe"] {
                 assert!(failed.contains(&call), "{way:?}: {failed:?}");
             }
         }

@@ -4,6 +4,7 @@ mod failures;
 mod foreground;
 mod inheritance;
 mod lookup;
+mod mounts;
 mod namespaces;
 mod privileges;
 
