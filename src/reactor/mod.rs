@@ -177,9 +177,9 @@ impl Supervisor {
             first_run: 1,
             first_event: 1,
         });
-        let looks = Looks::new(options.own_process);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
         Ok(Supervisor {
+            looks: Looks::new(options.own_process),
             options,
             instance,
             poll,
@@ -194,7 +194,6 @@ impl Supervisor {
             groups,
             child_signal,
             sweep: Sweep::default(),
-            looks,
             left_inits: LeftInits::default(),
             watches: Watches::default(),
             orders,
