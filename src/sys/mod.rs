@@ -38,11 +38,15 @@ pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
+pub(crate) mod mounting;
 mod mounts;
 pub(crate) mod namespaces;
 #[cfg(feature = "cli")]
+pub(crate) mod notify_receiver;
 pub(crate) mod notify_socket;
 pub(crate) mod own_process;
+#[cfg(feature = "cli")]
+pub(crate) mod own_program;
 mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;

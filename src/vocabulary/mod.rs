@@ -4,6 +4,7 @@
 //! done stands in a layer above.
 
 mod capability;
+mod cause;
 mod deadlines;
 mod error;
 mod event;
@@ -23,6 +24,7 @@ mod usage;
 mod validate;
 
 pub(crate) use capability::{CapabilityName, CapabilitySet};
+pub(crate) use cause::cause;
 pub use deadlines::Deadlines;
 pub use error::{InvalidField, RequestError, Stage, StartError};
 pub use event::{Event, EventKind};

@@ -6,7 +6,7 @@ use crate::control::logs::{LogFiles, LogReader, Watched, Watching, last_lines};
 use crate::control::session::Session;
 use crate::control::wire::Fields;
 use crate::vocabulary::limits::{LOG_TAIL_BYTES, STREAM_QUEUE_BYTES};
-use crate::vocabulary::{LaunchNumber, Sink, StateName, StreamKind, TaskId};
+use crate::vocabulary::{LaunchNumber, Sink, StateName, StreamKind, TaskId, cause};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -153,5 +153,5 @@ fn send(session: &mut Session, data: &[u8], continues: bool) {
 }
 
 fn unreadable(field: &str, path: &str, error: &io::Error) -> Failure {
-    Failure::not_permitted(field, &format!("cannot read {path:?}: {error}"))
+    Failure::not_permitted(field, &format!("cannot read {path:?}: {}", cause(error)))
 }

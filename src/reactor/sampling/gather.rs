@@ -117,7 +117,8 @@ impl Gathering {
             return Err(new.at);
         }
         world.groups.limits.read_usage(reader, system, &leaf, &mut new.usage);
-        new.swap_is_on = swap_is_on();
+        // Asked where it spares something: where the threads are known without the memory.
+        new.swap_is_on = !(new.by_descent || by_pid) || swap_is_on();
         if new.by_descent {
             new.incomplete = strays.are_incomplete();
             new.add((run.main == Main::Alive).then_some(run.pid));

@@ -41,6 +41,12 @@ impl Spawner {
         Ok(Spawned::Preparing(child, pipe))
     }
 
+    /// Whether the program of the inits is there.
+    #[cfg(test)]
+    pub(crate) fn has_init_image(&self) -> bool {
+        self.init_image.is_some()
+    }
+
     fn init_image(&mut self) -> Result<RawFd, StartError> {
         let image = match self.init_image.take() {
             Some(image) => image,
@@ -51,8 +57,8 @@ impl Spawner {
 
     /// Makes the process of a command that is run in the context of a task; `inside` has the task's
     /// namespaces, where it has some. It always gets memory of its own, since it joins a group that
-    /// lives. With `terminal` its streams are one, which becomes the controlling one of its session.
-    /// After an error nothing of it is left.
+    /// lives. With `terminal` its streams are one, which becomes the controlling one of its
+    /// session. After an error nothing of it is left.
     pub(crate) fn spawn_exec(
         &self,
         plan: Plan,
