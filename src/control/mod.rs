@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod failure;
 mod history;
+mod journal;
 mod listening;
 mod logs;
 mod message;

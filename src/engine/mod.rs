@@ -15,6 +15,7 @@ mod names;
 mod order;
 mod requests;
 mod restart;
+mod saved;
 mod shutdown;
 mod start;
 mod stop;
@@ -24,6 +25,9 @@ mod update;
 mod waiting;
 
 pub use io::{Action, Input, Output, Updated};
+pub use restart::Attempts;
+pub use saved::{Change, Saved};
+pub use task::{Abort, Cause, Ended, Main, State, Then};
 
 use crate::vocabulary::{
     Answer, Deadlines, Event, EventKind, Identity, Mono, Now, Pid, Reply, Request, RequestError,
@@ -35,7 +39,6 @@ use shutdown::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use table::Table;
-use task::State;
 use waiting::{Ask, Askers};
 
 /// Room in queues that is kept for the next turn; more is given back after a burst.

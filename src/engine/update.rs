@@ -1,5 +1,6 @@
 //! The request to change the limits of a task.
 
+use super::task::Changed;
 use super::waiting::Ask;
 use super::{Action, Engine, Outcome, Updated};
 use crate::vocabulary::{
@@ -61,6 +62,7 @@ impl Engine {
             created: before.created,
             spec: Arc::new(spec),
         });
+        self.table.note(id, Changed::Spec);
         Ok(resources)
     }
 }

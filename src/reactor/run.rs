@@ -2,7 +2,7 @@
 
 use super::token::Key;
 use crate::sys::spawn::StatusPipe;
-use crate::vocabulary::{Containment, Pid, StartError, TaskId};
+use crate::vocabulary::{Containment, Mono, Pid, ProcessMark, StartError, TaskId};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
@@ -29,6 +29,12 @@ pub(super) struct Run {
     pub(super) looks: u8,
     /// Sessions that descendants of the main process had made when it was told to stop.
     pub(super) sessions: Box<[i32]>,
+    /// What tells the main process from every other one; kept for a later supervisor.
+    pub(super) mark: Option<ProcessMark>,
+    /// An earlier supervisor has made it: its processes are not our children.
+    pub(super) adopted: bool,
+    /// The main process has ended, and how becomes known before this or not at all.
+    pub(super) status_until: Option<Mono>,
 }
 
 /// The main process.

@@ -3,12 +3,13 @@
 use super::groups::Finish;
 use super::output::{ChildEnd, Relay};
 use super::run::{Main, Rest, Run, Start};
+use super::store::Note;
 use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
 use crate::sys::failure::start_error;
-use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
+use crate::sys::{adopted, own_process};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
     Containment, Identity, Pid, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
@@ -65,10 +66,29 @@ impl Starts {
 impl Supervisor {
     pub(super) fn start(&mut self, task: TaskId, run: u64) {
         let Some(identity) = self.engine.identity(task).cloned() else { return };
-        let outcome = self.try_start(task, run, &identity);
+        let outcome = self.note_intent().and_then(|()| self.try_start(task, run, &identity));
         if let Err(error) = outcome {
             self.inputs.push_back((task, Input::StartFailed(error)));
         }
+    }
+
+    /// What is about to be made is known to a later supervisor, whatever becomes of this one.
+    fn note_intent(&mut self) -> Result<(), StartError> {
+        if self.keeping.is_none() {
+            return Ok(());
+        }
+        if self.options.cgroup != CgroupMode::Never {
+            self.groups.prepare();
+            self.note_tree();
+        }
+        self.take_down().map_err(|error| StartError {
+            retry: true,
+            ..start_error(
+                Stage::Journal,
+                Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+                "keep what is started in the state directory",
+            )
+        })
     }
 
     fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
@@ -155,6 +175,10 @@ impl Supervisor {
         };
         let Child { pid, pidfd } = child;
         let key = key_of(task);
+        let mark = match &self.keeping {
+            Some(_) => adopted::mark(pid, pidfd.as_ref().map(AsFd::as_fd)),
+            None => None,
+        };
         let (pidfd, watched) = self.watch_process(key, pid, pidfd);
         let running = pipe.is_none();
         let start = pipe.map(|pipe| {
@@ -175,7 +199,15 @@ impl Supervisor {
             start,
             looks: 0,
             sessions: Box::default(),
+            mark,
+            adopted: false,
+            status_until: None,
         });
+        if self.keeping.is_some()
+            && let Some(process) = self.process_of(task)
+        {
+            self.note(Note::Process(&process));
+        }
         self.inputs.push_back((task, Input::Spawned { pid, containment }));
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));

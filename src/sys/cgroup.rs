@@ -25,6 +25,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
 use stale::{namespace_mark, sweep, tree_name};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What cgroups the system has.
@@ -122,6 +123,8 @@ pub(crate) struct Tree {
     /// Where this process was before it moved into the tree's leaf.
     home: PathBuf,
     moved: bool,
+    /// An earlier supervisor has made it.
+    reused: bool,
 }
 
 /// The leaf that the supervisor moves into.
@@ -157,7 +160,7 @@ impl Tree {
             }
             let home = own.clone();
             return match open_directory(&path) {
-                Ok(directory) => Ok(Tree { path, directory, home, moved: false }),
+                Ok(directory) => Ok(Tree { path, directory, home, moved: false, reused: false }),
                 Err(errno) => {
                     let _ = std::fs::remove_dir(&path);
                     Err(cannot("open", &path, errno))
@@ -167,11 +170,41 @@ impl Tree {
         Err(NoTree(format!("{} is full of trees: remove the empty ones", above.display())))
     }
 
+    /// The tree that an earlier supervisor has made, and left with its tasks.
+    pub(crate) fn reuse(mounted: &Mounted, path: &Path) -> Result<Tree, Errno> {
+        let inside = mounted.root.as_ref().is_some_and(|root| path.starts_with(root));
+        let named = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ostler-"));
+        let (true, true, Some(home)) = (inside, named, mounted.own.clone()) else {
+            return Err(Errno::EXDEV);
+        };
+        let directory = open_directory(path)?;
+        Ok(Tree { path: path.to_owned(), directory, home, moved: false, reused: true })
+    }
+
+    /// Whether an earlier supervisor has made it.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The groups in it, but for our own.
+    pub(crate) fn leaves(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+        let groups = entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups
+            .filter_map(|group| group.file_name().into_string().ok())
+            .filter(|name| name != LEAF)
+            .collect()
+    }
+
     /// Moves this process into a leaf made anew. The kernel compares kill counters of our own
     /// group with those of a newborn's, so that a group that was killed once would cost us every
     /// launch; and no task's group may be an ancestor of ours.
     pub(crate) fn move_in(&mut self) -> Result<(), NoTree> {
         let leaf = self.path.join(LEAF);
+        if self.reused {
+            // That of the earlier one; where something lives in it, it cannot be made.
+            let _ = std::fs::remove_dir(&leaf);
+        }
         make_directory(&leaf).map_err(|errno| cannot("make", &leaf, errno))?;
         if let Err(errno) = join(&leaf) {
             let _ = std::fs::remove_dir(&leaf);

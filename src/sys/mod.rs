@@ -1,6 +1,7 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+pub(crate) mod adopted;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
@@ -49,6 +50,8 @@ pub(crate) mod seccomp;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;
+#[cfg(feature = "control")]
+pub(crate) mod state_directory;
 mod status_pipe;
 mod task_directory;
 #[cfg(feature = "cli")]

@@ -22,7 +22,7 @@ pub(crate) use capability::{CapabilityName, CapabilitySet};
 pub use deadlines::Deadlines;
 pub use error::{InvalidField, RequestError, Stage, StartError};
 pub use event::{Event, EventKind};
-pub use id::{Identity, LaunchNumber, Pid, TaskId, Ticket};
+pub use id::{Identity, LaunchNumber, Pid, ProcessMark, TaskId, Ticket};
 pub use request::{Answer, IfExists, Reply, Request};
 pub use resources::{Device, Isolation, Mount, PathRule, Propagation, Resources};
 pub use signal::{Signal, UnknownSignal};

@@ -10,7 +10,7 @@ use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
-use crate::vocabulary::{Event, IfExists, Request, Signal, TaskSpec, Ticket};
+use crate::vocabulary::{Event, IfExists, Request, Signal, StateName, TaskSpec, Ticket};
 use settings::{Refusal, Settings};
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -62,8 +62,12 @@ impl Daemon {
         // Before anything is done to the process: another daemon may be there.
         let bound = settings.socket.as_deref().map(|path| Socket::bind(path, gid)).transpose();
         let (socket, listener) = bound.map_err(Refusal::failed)?.unzip();
-        let mut supervisor =
-            Supervisor::new(settings.options).map_err(failed("cannot set up the supervisor"))?;
+        let mut supervisor = match settings.options.state_dir {
+            Some(_) => Supervisor::reopen(settings.options).map_err(Refusal::failed),
+            None => {
+                Supervisor::new(settings.options).map_err(failed("cannot set up the supervisor"))
+            }
+        }?;
         let signals = ProcessSignals::catch(&mut supervisor, &CAUGHT)
             .map_err(failed("cannot catch signals"))?;
         let mut server = Server::new(&supervisor, settings.server);
@@ -110,13 +114,30 @@ impl Daemon {
     fn launch(&mut self, tasks: Vec<TaskSpec>) {
         for spec in tasks {
             let name = spec.name.clone().unwrap_or_default();
+            if self.goes_on(&name, &spec) {
+                continue;
+            }
             let ticket = self.supervisor.submit(Request::Launch {
                 spec: Box::new(spec),
-                if_exists: IfExists::Fail,
+                // One that an earlier daemon, or one before the last boot, has left exited.
+                if_exists: IfExists::Replace,
                 timeout: LAUNCH_TIMEOUT_DEFAULT,
             });
             self.launches.insert(ticket, name);
         }
+    }
+
+    /// Whether an earlier daemon's task of this name is left as it is: it lives, or has exited for
+    /// good in a life of the daemon that this one goes on with.
+    fn goes_on(&self, name: &str, spec: &TaskSpec) -> bool {
+        let status = self.supervisor.find(name).and_then(|task| self.supervisor.status(task));
+        let Some(status) = status else { return false };
+        let goes_on = self.supervisor.is_resumed() || status.state != StateName::Exited;
+        let same = TaskSpec { name: None, ..spec.clone() } == *status.identity.spec;
+        if goes_on && !same {
+            log::warn!("task={name} is as it was launched, which is not as the task file has it");
+        }
+        goes_on
     }
 
     fn until_the_end(mut self) -> Result<(), Refusal> {

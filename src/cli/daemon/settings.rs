@@ -7,9 +7,8 @@ use crate::control::{ServerOptions, passed_descriptors};
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited, unix_socket};
 use nix::errno::Errno;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -81,7 +80,7 @@ impl Settings {
             allowed_gid: arguments.socket_group.as_deref().map(group_id).transpose()?,
         };
         Ok(Settings {
-            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))?,
+            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio)),
             server,
             socket,
             listeners,
@@ -107,13 +106,8 @@ fn check(arguments: &DaemonArguments) -> Result<(), Refusal> {
     }
 }
 
-fn options(arguments: &DaemonArguments, stdio: bool) -> Result<Options, Refusal> {
-    if let Some(directory) = &arguments.state {
-        make_private(directory).map_err(|error| {
-            Refusal::failed(format_args!("make the directory {directory:?}: {error}"))
-        })?;
-    }
-    Ok(Options {
+fn options(arguments: &DaemonArguments, stdio: bool) -> Options {
+    Options {
         state_dir: arguments.state.clone(),
         cgroup: match arguments.cgroup {
             CgroupChoice::Auto => CgroupMode::Auto,
@@ -128,14 +122,6 @@ fn options(arguments: &DaemonArguments, stdio: bool) -> Result<Options, Refusal>
         own_process: true,
         refuse_inherit: stdio,
         ..Options::default()
-    })
-}
-
-/// One that is there is left as it is.
-fn make_private(directory: &Path) -> io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        made => made,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One relayed stream: from the pipes of its task's runs to its target, in order.
 
+use super::look::Look;
 use super::source::Source;
 use super::target::{Fifo, Refusal, Target};
 use crate::sys::pipe;
@@ -51,6 +52,8 @@ pub(super) struct Stream {
     pub(super) alone_since: Mono,
     /// Closing: the wait before the next look.
     pub(super) look_wait: Duration,
+    /// A pipe had no writer any more when it was found: what was in it is gone.
+    pub(super) lost_unseen: bool,
 }
 
 /// What a stream waits for besides output of its task.
@@ -119,6 +122,7 @@ impl Stream {
             closing: false,
             alone_since: Mono::default(),
             look_wait: LINGER_LOOK_FIRST,
+            lost_unseen: false,
         }
     }
 
@@ -135,9 +139,9 @@ impl Stream {
 
     /// Moves what is there, up to what one stream may in one turn, and not long after `until`.
     /// What was moved, and how it ended.
-    pub(super) fn pass(&mut self, buffer: &mut [u8], now: Mono, until: Instant) -> (usize, Flow) {
+    pub(super) fn pass(&mut self, look: &mut Look, now: Mono, until: Instant) -> (usize, Flow) {
         let mut moved = 0;
-        let flow = self.pass_counted(buffer, now, until, &mut moved);
+        let flow = self.pass_counted(look, now, until, &mut moved);
         if moved > 0 {
             self.moved_at = now;
             self.owed = self.owed.saturating_sub(moved as u64);
@@ -150,7 +154,7 @@ impl Stream {
 
     fn pass_counted(
         &mut self,
-        buffer: &mut [u8],
+        look: &mut Look,
         now: Mono,
         until: Instant,
         moved: &mut usize,
@@ -170,7 +174,13 @@ impl Stream {
             if left == 0 || (*moved > 0 && Instant::now() >= until) {
                 return Flow::More;
             }
-            match self.step(index, buffer, left, now, moved) {
+            let before = *moved;
+            let step = self.step(index, look, left, now, moved);
+            if let Some(source) = self.sources.get_mut(index) {
+                self.lost_unseen |= source.orphaned && matches!(step, Step::End);
+                source.orphaned &= *moved == before && matches!(step, Step::Stopped(_));
+            }
+            match step {
                 Step::More => {}
                 Step::Empty => index += 1,
                 Step::End => self.sources.remove(index).discard(),
@@ -183,12 +193,23 @@ impl Stream {
     fn step(
         &mut self,
         index: usize,
-        buffer: &mut [u8],
+        look: &mut Look,
         budget: usize,
         now: Mono,
         moved: &mut usize,
     ) -> Step {
         let Some(source) = self.sources.get_mut(index) else { return Step::Empty };
+        if source.is_durable() && !self.splice_refused {
+            let before = *moved;
+            let step = move_durably(source, &mut self.target, budget, look, now, moved);
+            if *moved - before >= SPLICE_BYTES_MIN {
+                self.bulk_at = now;
+            }
+            match step {
+                Some(step) => return step,
+                None => self.splice_refused = true,
+            }
+        }
         let mut read_most = RELAY_BUFFER_BYTES;
         if let Target::Fifo(fifo) = &mut self.target {
             if source.bulk && !self.splice_refused {
@@ -202,7 +223,7 @@ impl Stream {
             // More than this goes the other way, so that little is ever left over.
             read_most = SPLICE_BYTES_MIN;
         }
-        let buffer = match buffer.get_mut(..read_most) {
+        let buffer = match look.buffer.get_mut(..read_most) {
             Some(buffer) => buffer,
             None => return Step::Empty,
         };
@@ -241,6 +262,43 @@ impl Stream {
             }
         }
     }
+}
+
+/// From a pipe that outlives us, without taking anything into our memory, which does not: what has
+/// left the one stands in the other, even if we are killed in between. `None` where the system
+/// cannot.
+fn move_durably(
+    source: &mut Source,
+    target: &mut Target,
+    budget: usize,
+    look: &mut Look,
+    now: Mono,
+    moved: &mut usize,
+) -> Option<Step> {
+    let result = match target {
+        Target::Fifo(fifo) => match fifo.writable_end() {
+            Ok(end) => pipe::move_bytes(source.fd(), end, budget),
+            Err(refusal) => return Some(Step::Stopped(refusal)),
+        },
+        Target::File(file) => file.take(source.fd(), budget, look, now),
+    };
+    let is_empty = |source: &Source| pipe::waiting_bytes(source.fd()) == Ok(0);
+    Some(match result {
+        Ok(0) => Step::End,
+        Ok(bytes) => {
+            *moved += bytes;
+            source.seen_full |= bytes >= PIPE_BYTES_DEFAULT;
+            // The next byte comes with news of it; the end has come with news already.
+            if !source.read_on && is_empty(source) { Step::Empty } else { Step::More }
+        }
+        Err(Errno::EAGAIN) if is_empty(source) => {
+            source.read_on = false;
+            Step::Empty
+        }
+        Err(Errno::EAGAIN) => Step::Stopped(Refusal::Full),
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP) => return None,
+        Err(errno) => Step::Stopped(Refusal::Failed(errno)),
+    })
 }
 
 /// What became of an attempt to move without copying.

@@ -85,9 +85,11 @@ impl Limits {
             let seat = match (lifts, run) {
                 (true, None) => None,
                 (true, Some(run)) => self.seat_in_use(system, controller, run),
-                (false, _) => Some(
-                    self.seat(system, controller).map_err(|reason| Refused { field, reason })?,
-                ),
+                (false, run) => {
+                    let used = run.and_then(|run| self.seat_in_use(system, controller, run));
+                    let seat = used.map_or_else(|| self.seat(system, controller), Ok);
+                    Some(seat.map_err(|reason| Refused { field, reason })?)
+                }
             };
             let Some(seat) = seat else { continue };
             let (Some(directory), version) = (self.directory(system, seat), seat.version()) else {
@@ -123,7 +125,7 @@ impl Limits {
         else {
             return Err(not_v2);
         };
-        if let Some(index) = self.branches.iter().position(|branch| branch.is_of(own)) {
+        if let Some(index) = self.branches.iter().position(|branch| branch.is_ours(own)) {
             return Ok(Seat::V1(index));
         }
         let branch = Branch::make(own).map_err(|NoTree(reason)| reason)?;
@@ -139,8 +141,9 @@ impl Limits {
             return Some(Seat::V2);
         }
         let (_, own) = system.mounted.v1.iter().find(|(found, _)| *found == controller)?;
-        let index = self.branches.iter().position(|branch| branch.is_of(own))?;
-        self.runs.get(run)?.contains(&index).then_some(Seat::V1(index))
+        let is_there =
+            |index: &&usize| self.branches.get(**index).is_some_and(|branch| branch.is_of(own));
+        self.runs.get(run)?.iter().find(is_there).map(|&index| Seat::V1(index))
     }
 
     fn directory<'a>(&'a self, system: System<'a>, seat: Seat) -> Option<&'a Path> {
@@ -355,8 +358,30 @@ impl Limits {
         })
     }
 
+    /// The tree is one of an earlier supervisor.
+    pub(crate) fn reuse(&mut self, tree: &Tree) {
+        self.tree_counts_memory = tree.is_enabled(Controller::Memory);
+    }
+
+    /// A run of an earlier supervisor has these v1 groups.
+    pub(crate) fn adopt(&mut self, run: &str, groups: &[PathBuf]) {
+        for group in groups.iter().filter(|group| group.is_dir()) {
+            let Some(path) = group.parent() else { continue };
+            let known = self.branches.iter().position(|branch| branch.path() == path);
+            let index = match (known, path.parent()) {
+                (Some(index), _) => index,
+                (None, Some(own)) => {
+                    self.branches.push(Branch::of_earlier(own, path));
+                    self.branches.len() - 1
+                }
+                (None, None) => continue,
+            };
+            self.runs.entry(run.to_owned()).or_default().push(index);
+        }
+    }
+
     /// The v1 groups of a run.
-    fn groups(&self, run: &str) -> Vec<PathBuf> {
+    pub(crate) fn groups(&self, run: &str) -> Vec<PathBuf> {
         let indices = self.runs.get(run).map(Vec::as_slice).unwrap_or_default();
         let path = |index: &usize| Some(self.branches.get(*index)?.path().join(run));
         indices.iter().filter_map(path).collect()
