@@ -93,9 +93,9 @@ fn warm_up(supervisor: &mut Supervisor) -> Outcome<()> {
     Ok(())
 }
 
-/// Sleeping children without a supervisor, each with a group, a session and a descriptor table of its
-/// own as a task has: one is launched next to each of the first and of the last tasks, since what the
-/// kernel asks for the same launch differs with all that lives by then.
+/// Sleeping children without a supervisor, each with a group, a session and a descriptor table of
+/// its own as a task has: one is launched next to each of the first and of the last tasks, since
+/// what the kernel asks for the same launch differs with all that lives by then.
 struct Floor {
     command: Command,
     groups: Option<Groups>,

@@ -1,6 +1,7 @@
 //! One client: its descriptors, its session, and the call that is under way.
 
 use super::calls::Stream;
+use super::host_calls::ReloadTicket;
 use super::session::Session;
 use crate::reactor::WatchId;
 use crate::sys::channel::Channel;
@@ -46,6 +47,8 @@ pub(super) enum Pending {
     None,
     /// It waits for the supervisor's answer.
     Asked(Ticket),
+    /// It waits for the host's answer.
+    Host(ReloadTicket),
     /// It is answered piece by piece.
     Streams(Stream),
 }

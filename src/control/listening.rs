@@ -7,10 +7,10 @@ use crate::reactor::Supervisor;
 use crate::sys::channel::Channel;
 use crate::sys::own_process;
 use crate::sys::peer::Peer;
-use crate::vocabulary::limits::ACCEPTS_PER_TURN;
+use crate::vocabulary::limits::{ACCEPTS_PER_TURN, FDS_FOR_LAUNCHES};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub(super) struct Listening {
     /// Given up for a moment where no other descriptor can be had, so that a client can be told.
     reserve: Option<OwnedFd>,
     logged: Option<Instant>,
+    /// The process may have so many descriptors.
+    descriptors_max: u64,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,8 @@ enum State {
 
 impl Listening {
     pub(super) fn new() -> Listening {
-        Listening { sockets: Vec::new(), reserve: reserve(), logged: None }
+        let descriptors_max = own_process::descriptor_limit();
+        Listening { sockets: Vec::new(), reserve: reserve(), logged: None, descriptors_max }
     }
 
     pub(super) fn add(&mut self, listener: UnixListener) -> usize {
@@ -89,6 +92,18 @@ impl Listening {
             Some(socket) => socket.listener.accept().map(|(stream, _)| stream),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    /// Whether this client would take a descriptor that launches need: the lowest free number is
+    /// given out, so a high one says that all below are taken.
+    fn is_one_too_many(&self, stream: &UnixStream) -> bool {
+        let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
+        number.saturating_add(FDS_FOR_LAUNCHES) >= self.descriptors_max
+    }
+
+    fn no_descriptor(&self) -> Failure {
+        let reason = "the daemon has no descriptor left for a connection";
+        Failure::limit("descriptors", self.descriptors_max, reason)
     }
 
     fn log(&mut self, text: &str) {
@@ -143,9 +158,7 @@ impl Server {
         let accepted = self.listening.accept(key);
         let told = accepted.is_ok();
         if let Ok(stream) = accepted {
-            let reason = "the daemon has no descriptor left for a connection";
-            let most = own_process::descriptor_limit();
-            refuse(stream, &Failure::limit("descriptors", most, reason));
+            refuse(stream, &self.listening.no_descriptor());
         }
         self.listening.reserve = reserve();
         told
@@ -164,6 +177,10 @@ impl Server {
         if !peer.may_ask(self.options.allowed_gid) {
             self.listening.log(&format!("client={who} refused: it may not use this socket"));
             return refuse(stream, &Failure::permission_denied());
+        }
+        if self.listening.is_one_too_many(&stream) {
+            self.listening.log(&format!("client={who} refused: no descriptor is left for it"));
+            return refuse(stream, &self.listening.no_descriptor());
         }
         let most = self.options.max_connections;
         if self.connections.len() >= most {

@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod failure;
 mod history;
+mod host_calls;
 mod journal;
 mod listening;
 mod logs;
@@ -22,6 +23,7 @@ mod wire;
 #[doc(hidden)]
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
+pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
 pub use server::{Finished, Server, ServerOptions};
 pub use socket::{Socket, passed_descriptors};
 #[cfg(feature = "cli")]

@@ -3,6 +3,7 @@
 use super::calls::{Context, Kind, Stream, finish};
 use super::connection::{Connection, Pending, Wire};
 use super::history::History;
+use super::host_calls::HostCalls;
 use super::listening::Listening;
 use super::logs::Watching;
 use crate::reactor::{Ready, Supervisor, WatchId};
@@ -33,11 +34,18 @@ pub struct ServerOptions {
     pub socket: Option<String>,
     /// Members of this group may connect, beside root and our own user.
     pub allowed_gid: Option<u32>,
+    /// The host answers what [`Server::next_reload`] gives; else Reload is refused as unsupported.
+    pub reloads: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> ServerOptions {
-        ServerOptions { max_connections: CONNECTIONS_DEFAULT, socket: None, allowed_gid: None }
+        ServerOptions {
+            max_connections: CONNECTIONS_DEFAULT,
+            socket: None,
+            allowed_gid: None,
+            reloads: false,
+        }
     }
 }
 
@@ -80,6 +88,7 @@ pub struct Server {
     pub(super) listening: Listening,
     watches: HashMap<WatchId, Watched>,
     askers: HashMap<Ticket, Asker>,
+    pub(super) host_calls: HostCalls,
     /// Connections to be served.
     queue: VecDeque<usize>,
     /// Those that stream events.
@@ -127,6 +136,7 @@ impl Server {
             listening: Listening::new(),
             watches: HashMap::new(),
             askers: HashMap::new(),
+            host_calls: HostCalls::default(),
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
@@ -261,6 +271,7 @@ impl Server {
         Parts {
             history: &self.history,
             socket: self.options.socket.as_deref(),
+            reloads: self.options.reloads,
             connections: &mut self.connections,
             watching: self.watching.as_mut(),
         }
@@ -360,7 +371,7 @@ impl Server {
                 (Some(connection), Some(key)) => {
                     connection.pending = Pending::None;
                     let history = &self.history;
-                    let context = Context { supervisor, history, socket: None };
+                    let context = Context { supervisor, history, socket: None, reloads: false };
                     finish(&reply, &mut connection.session, &context);
                     self.wake(key);
                 }
@@ -438,6 +449,7 @@ impl Server {
         }
         match connection.pending {
             Pending::None => {}
+            Pending::Host(ticket) => self.host_calls.forget(ticket),
             Pending::Streams(stream) => self.stopped_streaming(key, stream),
             Pending::Asked(ticket) => {
                 let Some(asker) = self.askers.get_mut(&ticket) else { return };
@@ -455,6 +467,7 @@ impl Server {
 pub(super) struct Parts<'a> {
     pub(super) history: &'a History,
     pub(super) socket: Option<&'a str>,
+    pub(super) reloads: bool,
     pub(super) connections: &'a mut Slab<Connection>,
     pub(super) watching: Option<&'a mut Watching>,
 }

@@ -47,7 +47,7 @@ impl Server {
         for _ in 0..CALLS_PER_TURN {
             let Some(connection) = self.connections.get_mut(key) else { return Step::Over };
             match &connection.pending {
-                Pending::Asked(_) => return Step::Idle,
+                Pending::Asked(_) | Pending::Host(_) => return Step::Idle,
                 Pending::Streams(_) => match self.step(supervisor, key) {
                     Step::Over => {}
                     step => return step,
@@ -64,9 +64,9 @@ impl Server {
 
     fn begin(&mut self, supervisor: &mut Supervisor, key: usize, call: Call) {
         let (oneway, method) = (call.oneway, call.method.clone());
-        let Parts { history, socket, connections, .. } = self.parts();
+        let Parts { history, socket, reloads, connections, .. } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { supervisor, history, socket };
+        let mut context = Context { supervisor, history, socket, reloads };
         let progress = calls::begin(call, &mut connection.session, &mut context);
         match progress {
             Ok(Progress::Done) => {}
@@ -77,6 +77,16 @@ impl Server {
             Ok(Progress::Asked(ticket, kind)) => {
                 connection.pending = Pending::Asked(ticket);
                 self.asked(ticket, Some(key), method, kind);
+            }
+            Ok(Progress::Reload { dry_run }) if oneway => {
+                connection.session.end();
+                self.host_calls.ask(dry_run, None);
+            }
+            Ok(Progress::Reload { dry_run }) => {
+                let ticket = self.host_calls.ask(dry_run, Some(key));
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.pending = Pending::Host(ticket);
+                }
             }
             // What is only answered leaves nothing to do when no answer is wanted.
             Ok(Progress::Streams(_)) if oneway => connection.session.end(),
@@ -97,10 +107,10 @@ impl Server {
     }
 
     fn step(&mut self, supervisor: &mut Supervisor, key: usize) -> Step {
-        let Parts { history, socket, connections, watching } = self.parts();
+        let Parts { history, socket, reloads, connections, watching } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return Step::Idle };
         let Pending::Streams(stream) = &mut connection.pending else { return Step::Idle };
-        let mut context = Context { supervisor, history, socket };
+        let mut context = Context { supervisor, history, socket, reloads };
         let mut step = stream.step(&mut connection.session, &mut context);
         if let (Step::Idle, Stream::Logs(log)) = (step, &mut *stream)
             && log.watch(watching, key)

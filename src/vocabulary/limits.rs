@@ -67,6 +67,9 @@ pub const STARTS_PER_TURN: usize = 16;
 pub const EXITS_PER_TURN: usize = 64;
 /// Descriptors kept free for connections, launches in flight and files that are rotated.
 pub const FDS_RESERVED: u64 = 512;
+/// Descriptors that clients leave free, for the launches that they ask for: streams, sinks, a
+/// group, a process.
+pub const FDS_FOR_LAUNCHES: u64 = 12;
 /// Longest message in either direction, the terminator included.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Connections at once, if the daemon is not told otherwise.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "run",
     "up",
     "daemon",
@@ -21,6 +21,7 @@ const VERBS: [&str; 19] = [
     "logs",
     "events",
     "rm",
+    "reload",
     "shutdown",
     "check",
     "version",

@@ -33,7 +33,7 @@ fn it_says_what_happens_and_stops_its_tasks_in_the_end() {
     let pid = line.split(" pid=").nth(1).expect("a pid").to_owned();
     running.signal("USR1");
     running.expect("loop_max_us=");
-    running.signal("HUP");
+    running.signal("USR2");
     running.expect("not available yet");
     running.signal("TERM");
     assert_eq!(running.exit_code(), Some(0));

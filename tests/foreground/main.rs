@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod daemon;
+mod reload;
 mod run;
 mod support;
 mod terminal;

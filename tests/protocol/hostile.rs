@@ -158,7 +158,7 @@ fn a_thousand_clients_wait_at_once() {
 #[test]
 fn without_descriptors_clients_are_told_and_nothing_spins() {
     let daemon = Daemon::limited(40);
-    let mut first = daemon.client();
+    let (mut first, mut second) = (daemon.client(), daemon.client());
     let mut wakeups = || {
         let figures = answer(&mut first, "DaemonStats", json!({}));
         figures["wakeups"].as_u64().expect("a number")
@@ -167,6 +167,10 @@ fn without_descriptors_clients_are_told_and_nothing_spins() {
     let mut clients: Vec<Raw> = (0..60).map(|_| daemon.raw()).collect();
     let last = clients.last_mut().and_then(Raw::next);
     assert!(is_limit(last, "descriptors"));
+    let mut task = shell("with-sinks", "echo out; echo err >&2");
+    task["stdout"] = json!({"kind": "file", "path": daemon.path("out")});
+    task["stderr"] = json!({"kind": "file", "path": daemon.path("err")});
+    launch(&mut second, task);
     let before = wakeups();
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(wakeups() < before + 20);

@@ -73,7 +73,6 @@ pub(crate) enum Verb {
     /// Live full-screen table of the tasks
     #[command(hide = true)]
     Top,
-    #[command(hide = true)]
     Reload(ReloadArguments),
     #[command(hide = true)]
     Upgrade(UpgradeArguments),

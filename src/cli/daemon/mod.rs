@@ -1,6 +1,9 @@
 //! The verb `daemon`.
 
+mod change;
+mod declared;
 mod settings;
+mod tasks;
 mod transitions;
 
 use super::arguments::DaemonArguments;
@@ -9,12 +12,11 @@ use super::logging::{self, Style};
 use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
-use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
-use crate::vocabulary::{Event, IfExists, Request, Signal, StateName, TaskSpec, Ticket};
+use crate::vocabulary::{Event, Request, Signal, Ticket};
 use settings::{Refusal, Settings};
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
+use tasks::Tasks;
 use transitions::Transitions;
 
 const CAUGHT: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
@@ -46,8 +48,7 @@ struct Daemon {
     signals: ProcessSignals,
     notifier: Notifier,
     transitions: Transitions,
-    /// Tasks of the file that are being launched.
-    launches: HashMap<Ticket, String>,
+    tasks: Tasks,
     /// Tasks go on when the daemon ends.
     keep: bool,
     ending: Option<Ticket>,
@@ -81,63 +82,22 @@ impl Daemon {
                 .attach(&mut supervisor, reader, writer, stdio)
                 .map_err(failed("cannot serve a passed descriptor"))?;
         }
-        let mut daemon = Daemon {
+        greet(&supervisor, settings.socket.as_deref());
+        settings::warn(&settings.tasks);
+        let tasks = Tasks::start(settings.task_file, settings.tasks, &mut supervisor);
+        let daemon = Daemon {
             supervisor,
             server,
             _socket: socket,
             signals,
             notifier: Notifier::from_environment(),
             transitions: Transitions::default(),
-            launches: HashMap::new(),
+            tasks,
             keep: settings.keep,
             ending: None,
         };
-        daemon.greet(settings.socket.as_deref());
-        settings.tasks.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-        daemon.launch(settings.tasks.tasks);
         daemon.notifier.ready();
         Ok(daemon)
-    }
-
-    fn greet(&self, socket: Option<&std::path::Path>) {
-        let facts = self.supervisor.facts();
-        let socket = socket.map_or("none".to_owned(), |path| path.display().to_string());
-        log::info!(
-            "ostler version={} pid={} socket={socket} kernel={} cgroup={}",
-            facts.version,
-            std::process::id(),
-            facts.kernel,
-            facts.cgroup
-        );
-    }
-
-    fn launch(&mut self, tasks: Vec<TaskSpec>) {
-        for spec in tasks {
-            let name = spec.name.clone().unwrap_or_default();
-            if self.goes_on(&name, &spec) {
-                continue;
-            }
-            let ticket = self.supervisor.submit(Request::Launch {
-                spec: Box::new(spec),
-                // One that an earlier daemon, or one before the last boot, has left exited.
-                if_exists: IfExists::Replace,
-                timeout: LAUNCH_TIMEOUT_DEFAULT,
-            });
-            self.launches.insert(ticket, name);
-        }
-    }
-
-    /// Whether an earlier daemon's task of this name is left as it is: it lives, or has exited for
-    /// good in a life of the daemon that this one goes on with.
-    fn goes_on(&self, name: &str, spec: &TaskSpec) -> bool {
-        let status = self.supervisor.find(name).and_then(|task| self.supervisor.status(task));
-        let Some(status) = status else { return false };
-        let goes_on = self.supervisor.is_resumed() || status.state != StateName::Exited;
-        let same = TaskSpec { name: None, ..spec.clone() } == *status.identity.spec;
-        if goes_on && !same {
-            log::warn!("task={name} is as it was launched, which is not as the task file has it");
-        }
-        goes_on
     }
 
     fn until_the_end(mut self) -> Result<(), Refusal> {
@@ -170,10 +130,12 @@ impl Daemon {
             if Some(ticket) == self.ending {
                 return true;
             }
-            if let (Some(name), Err(error)) = (self.launches.remove(&ticket), reply) {
-                log::error!("task={name} cannot be launched: {error}");
-            }
+            self.tasks.take(ticket, &reply, &mut self.supervisor);
         }
+        while let Some(call) = self.server.next_reload() {
+            self.tasks.reload(Some(call));
+        }
+        self.tasks.go_on(&mut self.supervisor, &mut self.server, self.ending.is_some());
         false
     }
 
@@ -209,6 +171,7 @@ impl Daemon {
                 let again = self.ending.is_some();
                 self.end(again.then_some(Duration::ZERO));
             }
+            Signal::HUP => self.tasks.reload(None),
             Signal::USR1 => self.log_figures(),
             _ => log::warn!("{signal} came, but what it stands for is not available yet"),
         }
@@ -240,4 +203,16 @@ impl Daemon {
             figures.relayed_bytes
         );
     }
+}
+
+fn greet(supervisor: &Supervisor, socket: Option<&std::path::Path>) {
+    let facts = supervisor.facts();
+    let socket = socket.map_or("none".to_owned(), |path| path.display().to_string());
+    log::info!(
+        "ostler version={} pid={} socket={socket} kernel={} cgroup={}",
+        facts.version,
+        std::process::id(),
+        facts.kernel,
+        facts.cgroup
+    );
 }

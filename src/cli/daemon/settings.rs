@@ -38,6 +38,8 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<UnixListener>,
     /// Connections: reading end, writing end, and whether it is standard input and output.
     pub(super) attached: Vec<(OwnedFd, OwnedFd, bool)>,
+    /// The task file, which can be read again, and what it says now.
+    pub(super) task_file: Option<PathBuf>,
     pub(super) tasks: TaskFile,
     pub(super) keep: bool,
 }
@@ -78,6 +80,8 @@ impl Settings {
             max_connections: arguments.max_connections as usize,
             socket: shown.map(|path| path.to_string_lossy().into_owned()),
             allowed_gid: arguments.socket_group.as_deref().map(group_id).transpose()?,
+            // Standard input cannot be read twice.
+            reloads: arguments.tasks.as_deref().is_some_and(|path| path != Path::new("-")),
         };
         Ok(Settings {
             options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio)),
@@ -85,6 +89,7 @@ impl Settings {
             socket,
             listeners,
             attached,
+            task_file: arguments.tasks.filter(|path| path != Path::new("-")),
             tasks,
             keep: arguments.on_exit == OnExit::Keep,
         })
@@ -158,6 +163,11 @@ fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
 fn load(path: &Path) -> Result<TaskFile, Refusal> {
     task_file::load(path)
         .map_err(|problems| Refusal::Failed(problems.iter().map(ToString::to_string).collect()))
+}
+
+/// Logs what is hardly meant.
+pub(super) fn warn(tasks: &TaskFile) {
+    tasks.warnings.iter().for_each(|warning| log::warn!("{warning}"));
 }
 
 fn group_id(group: &str) -> Result<u32, Refusal> {

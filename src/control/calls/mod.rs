@@ -34,6 +34,8 @@ pub(super) struct Context<'a> {
     pub(super) history: &'a History,
     /// Where more connections can be opened.
     pub(super) socket: Option<&'a str>,
+    /// The host reads its task file again when asked.
+    pub(super) reloads: bool,
 }
 
 /// How far a call has come.
@@ -42,6 +44,8 @@ pub(super) enum Progress {
     Done,
     /// It is answered when the supervisor answers this.
     Asked(Ticket, Kind),
+    /// It is answered by the host.
+    Reload { dry_run: bool },
     /// It is answered piece by piece.
     Streams(Stream),
 }
@@ -157,6 +161,7 @@ fn begin_ours(
             .map(|stream| Progress::Streams(Stream::Logs(Box::new(stream)))),
         "Inspect" => plain::inspect(fields, session, context),
         "Version" => plain::version(fields, session, context),
+        "Reload" => plain::reload(fields, context),
         "DaemonStats" => plain::daemon_stats(fields, session, context),
         _ => match request::decode(method, fields)? {
             Decoded::Request(request, kind) => Ok(context.ask(request, kind)),

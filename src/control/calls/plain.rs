@@ -74,6 +74,16 @@ pub(super) fn daemon_stats(
     Ok(Progress::Done)
 }
 
+pub(super) fn reload(mut fields: Fields, context: &Context<'_>) -> Result<Progress, Failure> {
+    let dry_run = fields.flag("dry_run")?.unwrap_or_default();
+    fields.finish()?;
+    if !context.reloads {
+        let reason = "there is no task file to read again: none was given at the start";
+        return Err(Failure::unsupported("Reload", reason));
+    }
+    Ok(Progress::Reload { dry_run })
+}
+
 /// The methods that are described but cannot be had here. What is wrong with the call itself is
 /// said first.
 pub(super) fn unsupported(
@@ -104,9 +114,6 @@ pub(super) fn unsupported(
                 return Err(Failure::invalid_parameter("interval_ms"));
             }
             fields.flag("by_pid")?;
-        }
-        "Reload" => {
-            fields.flag("dry_run")?;
         }
         "Upgrade" => {}
         _ => return Err(service::method_not_found("org.ostler", method)),

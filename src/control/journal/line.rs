@@ -32,7 +32,7 @@ pub(super) enum Line {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Written<'a> {
     Journal(&'a Header),
-    Task(WrittenTask<'a>),
+    Task(&'a WrittenTask<'a>),
     State(&'a StateLine),
     Process(ProcessLine),
     Removed(LaunchNumber),

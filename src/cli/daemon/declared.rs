@@ -1,0 +1,129 @@
+//! The tasks that the task file declares, and what a new version of it asks for.
+
+use crate::cli::task_file::{Problem, TaskFile};
+use crate::control::ReloadRefusal;
+use crate::vocabulary::{InvalidField, TaskId, TaskSpec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The tasks of the file as they were launched.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    tasks: BTreeMap<String, Launched>,
+}
+
+#[derive(Debug)]
+struct Launched {
+    spec: TaskSpec,
+    task: TaskId,
+}
+
+/// What a new version of the file asks for.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Changes {
+    /// What is new and what has changed, in the order in which they start.
+    pub(super) launch: Vec<TaskSpec>,
+    /// Names of those that have changed: they are stopped before.
+    pub(super) changed: BTreeSet<String>,
+    pub(super) stop: Vec<String>,
+    /// Names that tasks have which did not come from the file.
+    pub(super) taken: Vec<String>,
+    pub(super) unchanged: u64,
+}
+
+impl Declared {
+    /// A task of the file was launched.
+    pub(super) fn insert(&mut self, spec: TaskSpec, task: TaskId) {
+        let name = spec.name.clone().unwrap_or_default();
+        self.tasks.insert(name, Launched { spec, task });
+    }
+
+    /// It is stopped for good, or being replaced.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.tasks.remove(name);
+    }
+
+    /// What a task of the file comes after, as it was launched.
+    pub(super) fn after(&self, name: &str) -> &[String] {
+        self.tasks.get(name).map_or(&[], |ours| &ours.spec.after)
+    }
+
+    /// Compares a file with what is; `find` knows which task has a name now.
+    pub(super) fn changes(&self, file: TaskFile, find: impl Fn(&str) -> Option<TaskId>) -> Changes {
+        let mut changes = Changes::default();
+        let mut named = BTreeSet::new();
+        for spec in file.tasks {
+            let name = spec.name.clone().unwrap_or_default();
+            let ours = self.tasks.get(&name);
+            match (find(&name), ours) {
+                (Some(now), Some(ours)) if ours.task == now && ours.spec == spec => {
+                    changes.unchanged += 1;
+                }
+                (Some(now), Some(ours)) if ours.task == now => {
+                    changes.changed.insert(name.clone());
+                    changes.launch.push(spec);
+                }
+                (Some(_), _) => changes.taken.push(name.clone()),
+                (None, _) => changes.launch.push(spec),
+            }
+            named.insert(name);
+        }
+        let gone = self.tasks.iter().filter(|(name, _)| !named.contains(name.as_str()));
+        let living = gone.filter(|(name, ours)| find(name) == Some(ours.task));
+        changes.stop = living.map(|(name, _)| name.clone()).collect();
+        changes
+    }
+}
+
+/// The first thing that is wrong with a file.
+pub(super) fn refusal(problems: &[Problem]) -> ReloadRefusal {
+    let first = problems.first();
+    let field = first.map(|problem| problem.field.clone()).unwrap_or_default();
+    let reason = first.map(|problem| problem.reason.clone()).unwrap_or_default();
+    let line = first.and_then(|problem| problem.place.as_ref()).map(|place| place.line as u64);
+    ReloadRefusal::InvalidTask { field: InvalidField { field, reason }, line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::task_file;
+    use std::path::Path;
+
+    fn file(text: &str) -> TaskFile {
+        task_file::parse(text, Path::new("/t.toml")).expect("a task file")
+    }
+
+    fn id(number: u32) -> TaskId {
+        TaskId::new(number, 0)
+    }
+
+    #[test]
+    fn each_task_is_new_changed_gone_taken_or_the_same() {
+        let task = |name: &str, command: &str| format!("[task.{name}]\ncommand = \"{command}\"\n");
+        let text = |tasks: &[(&str, &str)]| -> String {
+            tasks.iter().map(|(name, command)| task(name, command)).collect()
+        };
+        let both = [("same", "a"), ("removed", "d"), ("replaced", "e")];
+        let old = file(&text(&[&both[..], &[("changed", "b"), ("gone", "c")]].concat()));
+        let mut declared = Declared::default();
+        let mut living: BTreeMap<String, TaskId> = BTreeMap::new();
+        for (number, spec) in (0..).zip(old.tasks) {
+            living.insert(spec.name.clone().expect("a name"), id(number));
+            declared.insert(spec, id(number));
+        }
+        living.remove("removed");
+        living.insert("replaced".to_owned(), id(90));
+        living.insert("other".to_owned(), id(91));
+        let now = [("changed", "B"), ("new", "n"), ("other", "o")];
+        let new = file(&text(&[&both[..], &now].concat()));
+        let changes = declared.changes(new, |name| living.get(name).copied());
+        let names = |specs: &[TaskSpec]| -> Vec<String> {
+            specs.iter().filter_map(|spec| spec.name.clone()).collect()
+        };
+        assert_eq!(names(&changes.launch), ["removed", "changed", "new"]);
+        assert_eq!(Vec::from_iter(changes.changed), ["changed"]);
+        assert_eq!(changes.stop, ["gone"]);
+        assert_eq!(changes.taken, ["replaced", "other"]);
+        assert_eq!(changes.unchanged, 1);
+    }
+}
