@@ -7,6 +7,7 @@
 mod adopt;
 mod budget;
 mod cut;
+mod durable;
 mod look;
 mod open;
 mod rotation;

@@ -1,5 +1,6 @@
 //! One relayed stream: from the pipes of its task's runs to its target, in order.
 
+use super::durable::move_durably;
 use super::look::Look;
 use super::source::Source;
 use super::target::{Fifo, Refusal, Target};
@@ -89,7 +90,8 @@ pub(super) enum Flow {
 }
 
 /// How one step of a pass ended.
-enum Step {
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Step {
     /// There may be more in this source.
     More,
     /// There is no more now.
@@ -174,12 +176,8 @@ impl Stream {
             if left == 0 || (*moved > 0 && Instant::now() >= until) {
                 return Flow::More;
             }
-            let before = *moved;
             let step = self.step(index, look, left, now, moved);
-            if let Some(source) = self.sources.get_mut(index) {
-                self.lost_unseen |= source.orphaned && matches!(step, Step::End);
-                source.orphaned &= *moved == before && matches!(step, Step::Stopped(_));
-            }
+            self.note_orphan(index, step);
             match step {
                 Step::More => {}
                 Step::Empty => index += 1,
@@ -188,6 +186,16 @@ impl Stream {
             }
         }
         Flow::Idle
+    }
+
+    /// A pipe that nobody holds any more when it is found has lost what was in it; what does not
+    /// end at once has somebody who does.
+    fn note_orphan(&mut self, index: usize, step: Step) {
+        if let Some(source) = self.sources.get_mut(index)
+            && std::mem::take(&mut source.orphaned)
+        {
+            self.lost_unseen |= step == Step::End;
+        }
     }
 
     fn step(
@@ -200,16 +208,30 @@ impl Stream {
     ) -> Step {
         let Some(source) = self.sources.get_mut(index) else { return Step::Empty };
         if source.is_durable() && !self.splice_refused {
-            let before = *moved;
-            let step = move_durably(source, &mut self.target, budget, look, now, moved);
-            if *moved - before >= SPLICE_BYTES_MIN {
-                self.bulk_at = now;
-            }
-            match step {
-                Some(step) => return step,
+            match move_durably(source, &mut self.target, budget, look, now) {
+                Some((bytes, step)) => {
+                    *moved += bytes;
+                    if bytes >= SPLICE_BYTES_MIN {
+                        self.bulk_at = now;
+                    }
+                    return step;
+                }
                 None => self.splice_refused = true,
             }
         }
+        self.copy(index, look, budget, now, moved)
+    }
+
+    /// Moves some by way of our memory, or from pipe to pipe where much waits.
+    fn copy(
+        &mut self,
+        index: usize,
+        look: &mut Look,
+        budget: usize,
+        now: Mono,
+        moved: &mut usize,
+    ) -> Step {
+        let Some(source) = self.sources.get_mut(index) else { return Step::Empty };
         let mut read_most = RELAY_BUFFER_BYTES;
         if let Target::Fifo(fifo) = &mut self.target {
             if source.bulk && !self.splice_refused {
@@ -262,43 +284,6 @@ impl Stream {
             }
         }
     }
-}
-
-/// From a pipe that outlives us, without taking anything into our memory, which does not: what has
-/// left the one stands in the other, even if we are killed in between. `None` where the system
-/// cannot.
-fn move_durably(
-    source: &mut Source,
-    target: &mut Target,
-    budget: usize,
-    look: &mut Look,
-    now: Mono,
-    moved: &mut usize,
-) -> Option<Step> {
-    let result = match target {
-        Target::Fifo(fifo) => match fifo.writable_end() {
-            Ok(end) => pipe::move_bytes(source.fd(), end, budget),
-            Err(refusal) => return Some(Step::Stopped(refusal)),
-        },
-        Target::File(file) => file.take(source.fd(), budget, look, now),
-    };
-    let is_empty = |source: &Source| pipe::waiting_bytes(source.fd()) == Ok(0);
-    Some(match result {
-        Ok(0) => Step::End,
-        Ok(bytes) => {
-            *moved += bytes;
-            source.seen_full |= bytes >= PIPE_BYTES_DEFAULT;
-            // The next byte comes with news of it; the end has come with news already.
-            if !source.read_on && is_empty(source) { Step::Empty } else { Step::More }
-        }
-        Err(Errno::EAGAIN) if is_empty(source) => {
-            source.read_on = false;
-            Step::Empty
-        }
-        Err(Errno::EAGAIN) => Step::Stopped(Refusal::Full),
-        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP) => return None,
-        Err(errno) => Step::Stopped(Refusal::Failed(errno)),
-    })
 }
 
 /// What became of an attempt to move without copying.
