@@ -100,12 +100,11 @@ impl RotatedFile {
         look: &mut Look,
         now: Mono,
     ) -> Result<usize, Errno> {
-        if self.appending {
-            sink::set_appending(&self.file, false).map_err(|_| Errno::EINVAL)?;
-            self.appending = false;
-        }
         let most = budget.min(RELAY_BUFFER_BYTES);
         loop {
+            if std::mem::take(&mut self.appending) {
+                sink::set_appending(&self.file, false).map_err(|_| Errno::EINVAL)?;
+            }
             let size = file_size(&self.file).map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
             self.line_unknown |= size != self.fill.size;
             self.fill.size = size;
