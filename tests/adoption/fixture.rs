@@ -51,8 +51,13 @@ impl Life {
     }
 
     pub(crate) fn command(&self) -> Command {
+        self.command_on(&self.text_path("sock"))
+    }
+
+    /// A daemon with another socket, or none.
+    pub(crate) fn command_on(&self, socket: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
-        command.arg("daemon").arg("--socket").arg(self.path("sock"));
+        command.arg("daemon").arg("--socket").arg(socket);
         command.arg("--state").arg(self.path("state")).args(&self.flags);
         for name in ["NOTIFY_SOCKET", "OSTLER_SOCKET", "LISTEN_FDS", "LISTEN_PID", "OSTLER_LOG"] {
             command.env_remove(name);

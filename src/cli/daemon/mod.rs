@@ -102,6 +102,8 @@ impl Daemon {
 
     fn until_the_end(mut self) -> Result<(), Refusal> {
         let mut events = Vec::new();
+        // What an earlier daemon has left is taken over before anybody is told of it.
+        self.turn(Some(Duration::ZERO), &mut events)?;
         loop {
             self.server.dispatch(&mut self.supervisor, &events);
             self.log(&mut events);
@@ -111,10 +113,13 @@ impl Daemon {
                 return Ok(());
             }
             let waits = [self.server.timeout(), self.notifier.keep_alive()];
-            self.supervisor
-                .turn(waits.into_iter().flatten().min(), &mut events)
-                .map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))?;
+            self.turn(waits.into_iter().flatten().min(), &mut events)?;
         }
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Refusal> {
+        let turned = self.supervisor.turn(wait, events);
+        turned.map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))
     }
 
     fn log(&mut self, events: &mut Vec<Event>) {
