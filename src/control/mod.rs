@@ -13,10 +13,14 @@ mod journal;
 mod listening;
 mod logs;
 mod message;
+mod metrics;
+mod openmetrics;
 mod server;
 mod serving;
 mod session;
 mod socket;
+mod stats_streams;
+mod ticks;
 mod wire;
 
 #[cfg(fuzzing)]
@@ -24,8 +28,13 @@ mod wire;
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
 pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
+pub use metrics::Metrics;
+#[cfg(feature = "cli")]
+pub(crate) use openmetrics::{
+    END as OPENMETRICS_END, FAMILIES as OPENMETRICS_FAMILIES, write_supervisor,
+};
 pub use server::{Finished, Server, ServerOptions};
 pub use socket::{Socket, passed_descriptors};
 #[cfg(feature = "cli")]
-pub(crate) use wire::status_to_json;
+pub(crate) use wire::{UsageShape, status_to_json};
 pub use wire::{task_from_json, task_to_json};

@@ -95,6 +95,8 @@ pub struct Server {
     event_streams: BTreeSet<usize>,
     /// Those that follow a log.
     followers: BTreeSet<usize>,
+    /// Those that wait for figures.
+    pub(super) stats_streams: BTreeSet<usize>,
     watching: Option<Watching>,
     /// Those whose queue is full.
     pub(super) full: BTreeSet<usize>,
@@ -140,6 +142,7 @@ impl Server {
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
             followers: BTreeSet::new(),
+            stats_streams: BTreeSet::new(),
             watching: None,
             full: BTreeSet::new(),
             look_at: None,
@@ -198,6 +201,7 @@ impl Server {
             self.take_ready(ready);
         }
         self.look(supervisor);
+        self.wake_stats(supervisor);
         self.take_replies(supervisor);
         for _ in 0..ROUNDS {
             for _ in 0..self.queue.len() {
@@ -218,7 +222,7 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let flush = self.shutdown_done.map(|done| done + FLUSH_PATIENCE);
-        let at = [flush, self.look_at].into_iter().flatten().min()?;
+        let at = [flush, self.look_at, self.stats_due()].into_iter().flatten().min()?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
@@ -401,6 +405,7 @@ impl Server {
         match stream {
             Stream::Events(_) => drop(self.event_streams.insert(key)),
             Stream::List(_) => {}
+            Stream::Stats(_) => drop(self.stats_streams.insert(key)),
             Stream::Logs(_) => {
                 self.followers.insert(key);
                 if self.watching.is_none() {
@@ -432,6 +437,7 @@ impl Server {
     pub(super) fn stopped_streaming(&mut self, key: usize, stream: Stream) {
         self.event_streams.remove(&key);
         self.followers.remove(&key);
+        self.stats_streams.remove(&key);
         if let Stream::Logs(mut log) = stream {
             log.unwatch(self.watching.as_mut(), key);
         }

@@ -85,6 +85,7 @@ impl Supervisor {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => log::warn!("cannot kill process {pid}: {}", errno.desc()),
         }
+        self.kill_init(task);
         rest.into_iter().for_each(kill_surely);
     }
 

@@ -3,7 +3,7 @@
 
 use super::adopted_end::UNWATCHED_LOOK;
 use super::groups::Finish;
-use super::run::{Main, Run, Start};
+use super::run::{Init, Main, Run, Start};
 use super::start::key_of;
 use super::store::{Keeping, Kept, Process, Store};
 use super::token::Owner;
@@ -100,7 +100,9 @@ impl Supervisor {
             State::Running { main }
             | State::Stopping { main: engine::Main::Lives(main) }
             | State::Killing { main: engine::Main::Lives(main) } => {
-                if !self.adopt_main(left, main, process, None) {
+                let lives = self.adopt_main(left, main, process, None);
+                self.adopt_init(left.task, process);
+                if !lives {
                     self.inputs.push_back((left.task, Input::MainExited(ExitStatus::Unknown)));
                 }
             }
@@ -110,6 +112,7 @@ impl Supervisor {
             | State::Killing { main: engine::Main::Ended(ended) } => {
                 self.runs.insert(adopted_run(left, ended.pid, Main::Gone));
                 self.runs.forget_pid(ended.pid, left.task);
+                self.adopt_init(left.task, process);
             }
             State::Waiting { .. }
             | State::Draining { .. }
@@ -121,6 +124,18 @@ impl Supervisor {
             self.groups.limits.adopt(&leaf, &process.groups);
         }
         Some(leaf)
+    }
+
+    /// Takes over the init of a run, where it has one that is still there.
+    fn adopt_init(&mut self, task: TaskId, process: Option<&Process>) {
+        let Some((pid, mark)) = process.and_then(|process| process.init) else { return };
+        let Found::It(pidfd) = adopted::find(pid, mark) else { return };
+        if let Err(error) = self.watch_init(key_of(task), &pidfd) {
+            log::warn!("the end of init {pid} will not be seen: {error}");
+        }
+        if let Some(run) = self.runs.get_mut(task) {
+            run.init = Some(Init { pid, mark: Some(mark), pidfd });
+        }
     }
 
     /// Takes over a main process, where it is still there.
@@ -182,10 +197,13 @@ impl Supervisor {
         let main = main.or(process.map(|process| process.pid));
         if let Some(pid) = main {
             let failure = Some(error.clone());
-            let start = Some(Box::new(Start { pipe: None, failure, executed: true }));
-            if self.adopt_main(left, pid, process, start) {
+            let start = Some(Box::new(Start { pipe: None, failure, executed: true, inside: None }));
+            let lives = self.adopt_main(left, pid, process, start);
+            self.adopt_init(left.task, process);
+            if lives {
                 return self.kill_main_and_group(left.task);
             }
+            self.kill_init(left.task);
             self.runs.remove(left.task);
         }
         if self.groups.has_tree() {
@@ -242,6 +260,8 @@ fn adopted_run(left: &Left, pid: Pid, main: Main) -> Run {
         start: None,
         looks: 0,
         sessions: Box::default(),
+        init: None,
+        over: None,
         mark: None,
         adopted: true,
         status_until: None,

@@ -18,8 +18,9 @@ use nix::errno::Errno;
 use std::os::fd::AsFd;
 
 impl Supervisor {
-    /// The main process of a run has ended, or so it seems.
+    /// The main process of a run has ended, or its init, or so it seems.
     pub(super) fn process_ended(&mut self, task: TaskId) {
+        self.init_ended(task);
         let Some(run) = self.runs.get_mut(task) else { return };
         if run.main != Main::Alive {
             return;
@@ -27,8 +28,9 @@ impl Supervisor {
         if run.adopted {
             return self.adopted_ended(task);
         }
-        let keep = match run.containment {
-            Containment::Session => Keep::Zombie,
+        let keep = match (run.containment, &run.init) {
+            // Nobody else is in its session's place: a namespace is the name of the rest.
+            (Containment::Session, None) => Keep::Zombie,
             // First it is taken down how it ended: nobody else can tell once it is reaped.
             _ if self.keeping.is_some() => Keep::Zombie,
             _ => Keep::Nothing,
@@ -86,12 +88,14 @@ impl Supervisor {
     pub(super) fn await_empty(&mut self, task: TaskId) {
         let Some(run) = self.runs.get_mut(task) else { return self.emptied(task) };
         run.rest = Some(Rest::Awaited);
+        self.let_init_leave(task);
         self.end_rest(task);
     }
 
     /// Lets go of what a run leaves.
     pub(super) fn leave_rest(&mut self, task: TaskId) {
         self.reap_main(task);
+        self.leave_init(task);
         match self.runs.get(task).zip(self.engine.identity(task)) {
             Some((run, identity)) if run.containment == Containment::CgroupV2 => {
                 let leaf = self.groups.leaf(identity, run.number);
@@ -127,6 +131,7 @@ impl Supervisor {
         if let Err(errno) = kill_main(run, Signal::KILL) {
             log::warn!("cannot kill process {}: {}", run.pid, errno.desc());
         }
+        self.kill_init(task);
         rest.into_iter().for_each(kill_surely);
     }
 
@@ -134,15 +139,26 @@ impl Supervisor {
     pub(super) fn end_rest(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
         let kill = run.rest == Some(Rest::Killed);
+        if kill {
+            self.kill_init(task);
+        }
         if run.containment == Containment::CgroupV2 {
             self.reap_main(task);
             return self.end_group(task, kill);
         }
-        if run.adopted {
+        if run.adopted && run.init.is_none() {
             return self.look_at_adopted(task);
         }
         if kill && run.main == Main::Zombie {
             let _ = processes::kill_group(run.pid, Signal::KILL);
+        }
+        if run.init.is_some() {
+            // It ends when all others have, and those that we have not reaped count.
+            self.reap_main(task);
+            if self.reap_init(task) {
+                self.emptied(task);
+            }
+            return;
         }
         if self.options.own_process {
             // What is left can only be our own children, so that the number is not needed.
@@ -203,6 +219,15 @@ impl Supervisor {
     /// Nothing is left of a run, its groups included.
     pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
         self.reap_main(task);
+        self.kill_init(task);
+        if !self.reap_init(task) {
+            if let Some(run) = self.runs.get_mut(task) {
+                run.over = Some(oom_killed);
+            }
+            return;
+        }
+        #[cfg(feature = "stats")]
+        self.sampler.forget(task);
         let start = self.runs.remove(task).and_then(|run| run.start);
         let input = match start.and_then(|start| start.failure) {
             Some(error) => {
@@ -237,6 +262,12 @@ impl Supervisor {
                         pids.clear();
                     }
                 }
+                if let Some(init) = self.init_of(task) {
+                    // Orphans become its children.
+                    pids.push(init);
+                    pids.extend(processes::descendants(init));
+                    return pids;
+                }
                 for pid in self.rest_of_session(task) {
                     if !pids.contains(&pid) {
                         pids.push(pid);
@@ -268,7 +299,11 @@ impl Supervisor {
             Some(run) if all => {
                 let main = kill_main(run, signal);
                 let (pid, alive, adopted) = (run.pid, run.main == Main::Alive, run.adopted);
-                for other in self.processes_of(task).into_iter().filter(|other| *other != pid) {
+                let init = self.init_of(task);
+                for other in self.processes_of(task) {
+                    if other == pid || Some(other) == init {
+                        continue;
+                    }
                     if adopted {
                         signal_surely(other, signal);
                     } else {

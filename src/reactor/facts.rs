@@ -77,6 +77,7 @@ impl Supervisor {
             fds: own_process::descriptors(),
             rss_bytes,
             cpu_us: own_process::cpu_us(),
+            turns: self.turns,
             wakeups: self.wakeups,
             loop_max_us: self.longest_turn_us,
             relayed_bytes: self.relay.relayed_bytes(),

@@ -1,5 +1,6 @@
 //! What of an isolation cannot be had in this version, in this build or from this kernel.
 
+use crate::sys::namespaces::{self, Refusal};
 use crate::sys::{capabilities, landlock, privileges, seccomp};
 use crate::vocabulary::{Isolation, RequestError};
 
@@ -10,6 +11,13 @@ pub(super) fn refusal(isolation: &Isolation) -> Option<RequestError> {
     };
     if let Some(field) = privileges::unsupported_field(isolation) {
         return unsupported(field, "not available in this version".to_owned());
+    }
+    match namespaces::refusal(isolation) {
+        None => {}
+        Some(Refusal::Unsupported(field, reason)) => return unsupported(field, reason),
+        Some(Refusal::NotPermitted(field, reason)) => {
+            return Some(RequestError::NotPermitted { field: field.to_owned(), reason });
+        }
     }
     if let Some(name) = isolation.capabilities.as_deref()
         && let Some(name) = capabilities::unknown_to_the_kernel(name)
@@ -35,6 +43,7 @@ pub(super) fn refusal(isolation: &Isolation) -> Option<RequestError> {
 /// What can be had of what not every build and every kernel has, as the protocol names it.
 pub(super) fn features() -> impl Iterator<Item = &'static str> {
     let found = [
+        ("namespaces", namespaces::are_available()),
         ("seccomp", seccomp::why_unavailable().is_none()),
         ("landlock", landlock::why_unavailable().is_none()),
     ];

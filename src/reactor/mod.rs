@@ -12,12 +12,15 @@ mod exits;
 mod facts;
 mod groups;
 mod handle;
+mod init;
 mod isolation;
 mod limits;
 mod options;
 mod orphans;
 mod output;
 mod run;
+#[cfg(feature = "stats")]
+mod sampling;
 #[cfg(feature = "cli")]
 mod signals;
 mod start;
@@ -30,6 +33,8 @@ mod watch;
 
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
+#[cfg(feature = "stats")]
+pub use sampling::Measurement;
 #[cfg(feature = "cli")]
 pub(crate) use signals::ProcessSignals;
 pub use store::{Counters, Kept, Note, Process, Store};
@@ -43,10 +48,13 @@ use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
+use init::LeftInits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
 use run::Runs;
+#[cfg(feature = "stats")]
+use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -95,6 +103,7 @@ pub struct Supervisor {
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
     looks: Looks,
+    left_inits: LeftInits,
     watches: Watches,
     orders: Orders,
     deadlines: Deadlines<Due>,
@@ -110,6 +119,9 @@ pub struct Supervisor {
     /// See [`Supervisor::is_resumed`].
     resumed: bool,
     relay_has_more: bool,
+    #[cfg(feature = "stats")]
+    sampler: Sampler,
+    turns: u64,
     wakeups: u64,
     longest_turn_us: u64,
     /// By the stage of the groups.
@@ -197,6 +209,7 @@ impl Supervisor {
             child_signal,
             sweep: Sweep::default(),
             looks,
+            left_inits: LeftInits::default(),
             watches: Watches::default(),
             orders,
             deadlines: Deadlines::default(),
@@ -208,6 +221,9 @@ impl Supervisor {
             keeping: None,
             resumed: false,
             relay_has_more: false,
+            #[cfg(feature = "stats")]
+            sampler: Sampler::default(),
+            turns: 0,
             wakeups: 0,
             longest_turn_us: 0,
             known_facts: Default::default(),
@@ -230,6 +246,11 @@ impl AsFd for Supervisor {
 /// The name of a new row of launches and events.
 pub(crate) fn new_instance() -> String {
     format!("{:016x}", own_process::random_u64())
+}
+
+/// Takes a descriptor out again that stays open.
+fn deregister(poll: &Poll, fd: BorrowedFd<'_>) -> io::Result<()> {
+    poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))
 }
 
 /// Registers a descriptor, edge-triggered as everything in mio.

@@ -92,9 +92,11 @@ pub struct Figures {
     pub rss_bytes: u64,
     /// User and system time of its process.
     pub cpu_us: u64,
-    /// Times the loop woke up.
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Turns before which it slept.
     pub wakeups: u64,
-    /// Longest turn of the loop.
+    /// Longest turn of the loop, microseconds without the sleep.
     pub loop_max_us: u64,
     /// Bytes of output that were relayed.
     pub relayed_bytes: u64,

@@ -1,10 +1,11 @@
 //! The runs that have a process or anything else left in the kernel.
 
+use super::output::ChildEnds;
 use super::token::Key;
-use crate::sys::spawn::StatusPipe;
+use crate::sys::spawn::{Placement, Plan, StatusPipe};
 use crate::vocabulary::{Containment, Mono, Pid, ProcessMark, StartError, TaskId};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 /// One run of a task.
 #[derive(Debug)]
@@ -35,6 +36,21 @@ pub(super) struct Run {
     pub(super) adopted: bool,
     /// The main process has ended, and how becomes known before this or not at all.
     pub(super) status_until: Option<Mono>,
+    /// Process 1 of its own pid namespace, as long as it is not reaped.
+    pub(super) init: Option<Init>,
+    /// All but the init is gone, which the end of the run waits for: what is known of the OOM
+    /// killer.
+    pub(super) over: Option<Option<bool>>,
+}
+
+/// The init of a run.
+#[derive(Debug)]
+pub(super) struct Init {
+    pub(super) pid: Pid,
+    /// See [`Run::mark`].
+    pub(super) mark: Option<ProcessMark>,
+    /// The loop watches it.
+    pub(super) pidfd: OwnedFd,
 }
 
 /// The main process.
@@ -61,6 +77,17 @@ pub(super) struct Start {
     pub(super) failure: Option<StartError>,
     /// It may have got as far as the exec after its failure was decided.
     pub(super) executed: bool,
+    /// What is there so far is the init; this is how it goes on when that is ready.
+    pub(super) inside: Option<Box<Inside>>,
+}
+
+/// The second half of a start.
+#[derive(Debug)]
+pub(super) struct Inside {
+    pub(super) plan: Plan,
+    pub(super) stdin: Option<RawFd>,
+    pub(super) ends: ChildEnds,
+    pub(super) group: Option<Placement>,
 }
 
 /// All runs, by task and by pid.
@@ -106,6 +133,27 @@ impl Runs {
         self.len -= 1;
         self.unwatched -= usize::from(!run.watched);
         self.forget_pid(run.pid, run.task);
+        if let Some(init) = &run.init {
+            self.forget_pid(init.pid, run.task);
+        }
+        Some(run)
+    }
+
+    /// What was taken for the main process of a run is its init, and this is the main one.
+    pub(super) fn enter(
+        &mut self,
+        task: TaskId,
+        pid: Pid,
+        pidfd: Option<OwnedFd>,
+        watched: bool,
+    ) -> Option<&mut Run> {
+        let run = self.slots.get_mut(task.index())?.as_mut().filter(|run| run.task == task)?;
+        let init = run.pidfd.take()?;
+        run.init = Some(Init { pid: run.pid, mark: run.mark.take(), pidfd: init });
+        self.unwatched -= usize::from(!run.watched);
+        self.unwatched += usize::from(!watched);
+        self.by_pid.insert(pid, task);
+        (run.pid, run.pidfd, run.watched) = (pid, pidfd, watched);
         Some(run)
     }
 

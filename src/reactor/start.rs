@@ -1,15 +1,14 @@
 //! Starting a run: a transaction that leaves nothing behind when it fails.
 
 use super::groups::Finish;
-use super::output::{ChildEnd, Relay};
-use super::run::{Main, Rest, Run, Start};
-use super::store::Note;
+use super::output::{ChildEnd, ChildEnds, Relay};
+use super::run::{Inside, Main, Rest, Run, Start};
 use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
 use crate::sys::failure::start_error;
+use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
-use crate::sys::{adopted, own_process};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
     Containment, Identity, Pid, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
@@ -72,25 +71,6 @@ impl Supervisor {
         }
     }
 
-    /// What is about to be made is known to a later supervisor, whatever becomes of this one.
-    fn note_intent(&mut self) -> Result<(), StartError> {
-        if self.keeping.is_none() {
-            return Ok(());
-        }
-        if self.options.cgroup != CgroupMode::Never {
-            self.groups.prepare();
-            self.note_tree();
-        }
-        self.take_down().map_err(|error| StartError {
-            retry: true,
-            ..start_error(
-                Stage::Journal,
-                Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-                "keep what is started in the state directory",
-            )
-        })
-    }
-
     fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
         let Identity { name, spec, .. } = identity;
         let plan = self.spawner.plan(spec)?;
@@ -101,21 +81,17 @@ impl Supervisor {
         }
         self.relay.open(task, name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
-        let streams = Streams {
-            stdin: spec.inherit_stdin.then_some(0),
-            stdout: raw_end(&ends.stdout, StreamKind::Stdout),
-            stderr: raw_end(&ends.stderr, StreamKind::Stderr),
-        };
+        let stdin = spec.inherit_stdin.then_some(0);
         let made = self.make_group(identity, run).and_then(|group| {
-            let child = self.spawner.spawn(&plan, streams, group.as_ref());
+            let child = self.spawner.spawn(&plan, streams(stdin, &ends), group.as_ref());
             if child.is_err() && group.is_some() {
                 self.discard_group(self.groups.leaf(identity, run));
             }
-            child.map(|child| (child, group.as_ref().is_some_and(Placement::contains)))
+            child.map(|child| (child, group))
         });
         match made {
-            Ok((child, contained)) => {
-                self.keep(task, run, child, contained);
+            Ok((child, group)) => {
+                self.keep(task, run, child, Inside { plan, stdin, ends, group });
                 Ok(())
             }
             Err(error) => {
@@ -166,24 +142,31 @@ impl Supervisor {
         })
     }
 
-    /// Puts a child that exists into the tables.
-    fn keep(&mut self, task: TaskId, run: u64, spawned: Spawned, contained: bool) {
+    /// Puts a child that exists into the tables: the main process, or an init. `inside` is how an
+    /// init is followed by the main process.
+    fn keep(&mut self, task: TaskId, run: u64, spawned: Spawned, inside: Inside) {
+        let contained = inside.group.as_ref().is_some_and(Placement::contains);
         let containment = if contained { Containment::CgroupV2 } else { Containment::Session };
-        let (child, pipe) = match spawned {
-            Spawned::Running(child) => (child, None),
-            Spawned::Starting(child, pipe) => (child, Some(pipe)),
+        let (child, pipe, inside) = match spawned {
+            Spawned::Running(child) => (child, None, None),
+            Spawned::Starting(child, pipe) => (child, Some(pipe), None),
+            Spawned::Preparing(child, pipe) => (child, Some(pipe), Some(Box::new(inside))),
         };
         let Child { pid, pidfd } = child;
         let key = key_of(task);
-        let mark = match &self.keeping {
-            Some(_) => adopted::mark(pid, pidfd.as_ref().map(AsFd::as_fd)),
-            None => None,
+        let mark = self.mark_of(pid, pidfd.as_ref());
+        let mut unwatched = None;
+        let (pidfd, watched) = match &inside {
+            None => self.watch_process(key, pid, pidfd),
+            Some(_) => {
+                unwatched = pidfd.as_ref().and_then(|pidfd| self.watch_init(key, pidfd).err());
+                (pidfd, unwatched.is_none())
+            }
         };
-        let (pidfd, watched) = self.watch_process(key, pid, pidfd);
-        let running = pipe.is_none();
+        let (running, preparing) = (pipe.is_none(), inside.is_some());
         let start = pipe.map(|pipe| {
-            let failure = self.watch_start(key, &pipe).err();
-            Box::new(Start { pipe: Some(pipe), failure, executed: false })
+            let failure = unwatched.or_else(|| self.watch_start(key, &pipe).err());
+            Box::new(Start { pipe: Some(pipe), failure, executed: false, inside })
         });
         let unseen = start.as_ref().is_some_and(|start| start.failure.is_some());
         self.runs.insert(Run {
@@ -199,16 +182,16 @@ impl Supervisor {
             start,
             looks: 0,
             sessions: Box::default(),
+            init: None,
+            over: None,
             mark,
             adopted: false,
             status_until: None,
         });
-        if self.keeping.is_some()
-            && let Some(process) = self.process_of(task)
-        {
-            self.note(Note::Process(&process));
+        self.note_process(task);
+        if !preparing {
+            self.inputs.push_back((task, Input::Spawned { pid, containment }));
         }
-        self.inputs.push_back((task, Input::Spawned { pid, containment }));
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
         }
@@ -218,7 +201,7 @@ impl Supervisor {
     }
 
     /// Has the loop tell of a process's end, or else a look from time to time.
-    fn watch_process(
+    pub(super) fn watch_process(
         &mut self,
         key: Key,
         pid: Pid,
@@ -261,7 +244,7 @@ impl Supervisor {
         FDS_RESERVED.min(self.descriptor_limit / 4)
     }
 
-    fn watch_start(&mut self, key: Key, pipe: &StatusPipe) -> Result<(), StartError> {
+    pub(super) fn watch_start(&mut self, key: Key, pipe: &StatusPipe) -> Result<(), StartError> {
         register(&self.poll, pipe.as_fd(), Owner::Start(key), Interest::READABLE).map_err(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
             start_error(Stage::Clone, errno, "watch the pipe for the child's report")
@@ -284,10 +267,13 @@ impl Supervisor {
         match outcome {
             // It was killed before that was known: its end completes the failure.
             Ok(()) if start.failure.is_some() => start.executed = true,
-            Ok(()) => {
-                run.start = None;
-                self.inputs.push_back((task, Input::ExecSucceeded));
-            }
+            Ok(()) => match start.inside.take() {
+                Some(inside) => self.enter_inside(task, *inside),
+                None => {
+                    run.start = None;
+                    self.inputs.push_back((task, Input::ExecSucceeded));
+                }
+            },
             // The child is about to end: its end completes the failure.
             Err(error) => drop(start.failure.get_or_insert(error)),
         }
@@ -353,6 +339,15 @@ impl Supervisor {
 /// The key of a task's descriptors: that of the task itself.
 pub(super) fn key_of(task: TaskId) -> Key {
     Key { index: task.index() as u32, generation: task.generation() }
+}
+
+/// What a child is to have as 0, 1 and 2.
+pub(super) fn streams(stdin: Option<RawFd>, ends: &ChildEnds) -> Streams {
+    Streams {
+        stdin,
+        stdout: raw_end(&ends.stdout, StreamKind::Stdout),
+        stderr: raw_end(&ends.stderr, StreamKind::Stderr),
+    }
 }
 
 fn raw_end(end: &ChildEnd, stream: StreamKind) -> Option<RawFd> {

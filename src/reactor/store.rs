@@ -1,13 +1,17 @@
 //! Where a supervisor keeps what a later one needs to go on with its tasks. How that is written
 //! down is another's: this is the border, in plain data.
 
-use super::{Due, Supervisor};
+use super::{CgroupMode, Due, Supervisor};
 use crate::engine::{Change, Saved};
+use crate::sys::adopted;
+use crate::sys::failure::start_error;
 use crate::vocabulary::limits::{SINK_LOG_EVERY, STORE_RETRY};
-use crate::vocabulary::{LaunchNumber, Mono, Pid, ProcessMark};
+use crate::vocabulary::{LaunchNumber, Mono, Pid, ProcessMark, Stage, StartError, TaskId};
+use nix::errno::Errno;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Takes down what a later supervisor needs.
@@ -67,6 +71,8 @@ pub struct Process {
     pub pid: Pid,
     /// What tells it from every other one; absent where the system would not say.
     pub mark: Option<ProcessMark>,
+    /// Process 1 of its pid namespace, where it has one of its own.
+    pub init: Option<(Pid, ProcessMark)>,
     /// User and group that new files of its sinks belong to, where they are not ours.
     pub owner: Option<(u32, u32)>,
     /// Its groups in v1 hierarchies.
@@ -200,7 +206,7 @@ impl Supervisor {
         runs.filter_map(|run| self.process_of(run.task)).collect()
     }
 
-    pub(super) fn process_of(&self, task: crate::vocabulary::TaskId) -> Option<Process> {
+    fn process_of(&self, task: TaskId) -> Option<Process> {
         let (run, identity) = self.runs.get(task).zip(self.engine.identity(task))?;
         let leaf = self.groups.leaf(identity, run.number);
         Some(Process {
@@ -208,9 +214,43 @@ impl Supervisor {
             run: run.number,
             pid: run.pid,
             mark: run.mark,
+            init: run.init.as_ref().and_then(|init| Some((init.pid, init.mark?))),
             owner: self.relay.owner_of(task),
             groups: self.groups.limits.groups(&leaf),
         })
+    }
+
+    /// What is about to be made is known to a later supervisor, whatever becomes of this one.
+    pub(super) fn note_intent(&mut self) -> Result<(), StartError> {
+        if self.keeping.is_none() {
+            return Ok(());
+        }
+        if self.options.cgroup != CgroupMode::Never {
+            self.groups.prepare();
+            self.note_tree();
+        }
+        self.take_down().map_err(|error| StartError {
+            retry: true,
+            ..start_error(
+                Stage::Journal,
+                Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+                "keep what is started in the state directory",
+            )
+        })
+    }
+
+    /// What tells a new process from every other one, where somebody wants to know later.
+    pub(super) fn mark_of(&self, pid: Pid, pidfd: Option<&OwnedFd>) -> Option<ProcessMark> {
+        self.keeping.as_ref().and_then(|_| adopted::mark(pid, pidfd.map(AsFd::as_fd)))
+    }
+
+    /// Takes down the processes of a run.
+    pub(super) fn note_process(&mut self, task: TaskId) {
+        if self.keeping.is_some()
+            && let Some(process) = self.process_of(task)
+        {
+            self.note(Note::Process(&process));
+        }
     }
 
     /// Takes down where groups are made, before the first one is.

@@ -7,7 +7,7 @@ pub(crate) enum Owner {
     Control,
     /// The signalfd of SIGCHLD.
     Sigchld,
-    /// A task's main process (pidfd).
+    /// A task's main process, or its init (pidfd).
     Process(Key),
     /// A start whose exec is awaited (close-on-exec pipe).
     Start(Key),
@@ -19,6 +19,8 @@ pub(crate) enum Owner {
     Target(Key),
     /// A descriptor of the layers above or of the host.
     Watch(Key),
+    /// An init that has outlived its run (pidfd).
+    Init(Key),
 }
 
 /// A place in the owner's table and the generation of that place: readiness that comes late finds
@@ -45,6 +47,7 @@ impl From<Owner> for mio::Token {
             Owner::Source(key) => (5, key),
             Owner::Target(key) => (6, key),
             Owner::Watch(key) => (7, key),
+            Owner::Init(key) => (8, key),
         };
         let generation = u64::from(key.generation & GENERATION_MASK);
         let packed = kind << (32 + GENERATION_BITS) | generation << 32 | u64::from(key.index);
@@ -69,6 +72,7 @@ impl Owner {
             5 => Owner::Source(key),
             6 => Owner::Target(key),
             7 => Owner::Watch(key),
+            8 => Owner::Init(key),
             _ => return None,
         })
     }
@@ -90,6 +94,7 @@ mod tests {
             Owner::Source(key),
             Owner::Target(key),
             Owner::Watch(key),
+            Owner::Init(key),
         ] {
             assert_eq!(Owner::of(owner.into()), Some(owner));
         }

@@ -28,13 +28,16 @@ impl Supervisor {
         };
         match self.poll.poll(&mut self.readiness, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => self.wakeups += 1,
+            _ => self.turns += 1,
         }
+        self.wakeups += u64::from(wait != Some(Duration::ZERO));
         self.now = clock::now();
         let started = self.now.mono;
         self.take_readiness();
         self.continue_scan();
         self.relay_has_more = self.relay.work(self.now.mono);
+        #[cfg(feature = "stats")]
+        self.sample();
         self.expire();
         self.settle();
         while self.look_for_rests() {
@@ -67,6 +70,17 @@ impl Supervisor {
             || !self.replies.is_empty()
             || !self.watches.ready.is_empty()
             || self.sweep.is_scanning()
+            || self.is_sampling()
+    }
+
+    #[cfg(feature = "stats")]
+    fn is_sampling(&self) -> bool {
+        self.sampler.has_more()
+    }
+
+    #[cfg(not(feature = "stats"))]
+    fn is_sampling(&self) -> bool {
+        false
     }
 
     fn take_readiness(&mut self) {
@@ -79,6 +93,7 @@ impl Supervisor {
                 Owner::Process(key) => self.process_ended(TaskId::new(key.index, key.generation)),
                 Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
                 Owner::Group(key) => self.group_changed(key),
+                Owner::Init(key) => self.left_init_ended(key),
                 Owner::Source(key) => self.relay.source_ready(
                     key,
                     event.is_readable(),

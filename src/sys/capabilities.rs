@@ -11,6 +11,8 @@ use nix::libc;
 pub(super) const VERSION: u32 = 0x2008_0522;
 /// Its number.
 pub(super) const CAP_SETPCAP: u8 = 8;
+/// Its number.
+pub(super) const CAP_SYS_ADMIN: u8 = 21;
 
 /// Those of the thread that makes the children.
 #[derive(Copy, Clone, Debug)]
@@ -38,6 +40,13 @@ impl Own {
             permitted: set(permitted, permitted_high),
             bounding: (0..64).filter(|cap| bounding(*cap) == Ok(1)).fold(none, CapabilitySet::with),
         })
+    }
+
+    /// Those of the process that makes a user namespace: all that the kernel knows.
+    pub(super) fn in_new_user_namespace() -> Own {
+        let known = (0..64).filter(|number| bounding(*number).is_ok());
+        let all = known.fold(CapabilitySet::default(), CapabilitySet::with);
+        Own { effective: all, permitted: all, bounding: all }
     }
 
     /// What we can give.

@@ -7,6 +7,8 @@ mod controllers;
 mod limits;
 mod settings;
 mod stale;
+#[cfg(feature = "stats")]
+mod usage;
 mod v1;
 mod wanted;
 

@@ -5,8 +5,10 @@
 //! libc, no formatting, no panic, no destructor. tests/fork_safety.rs has an eye on it.
 
 use super::child_descriptors;
+use super::child_namespaces;
 use super::child_privileges::{self, RuleFailure};
-use super::program::{Limit, Program, Step};
+use super::namespaces::Namespaces;
+use super::program::{Limit, Program, Step, Target};
 use super::raw::{Answer, call};
 use super::task_directory;
 use nix::libc;
@@ -18,6 +20,9 @@ pub(super) struct Launch<'a> {
     pub(super) program: &'a Program,
     /// cgroup.procs files into which the child writes itself.
     pub(super) joins: &'a [CString],
+    /// A pidfd, and which namespaces of that process the child enters, after it has joined groups:
+    /// their files may not be seen from inside.
+    pub(super) enters: Option<(i32, Namespaces)>,
     /// Descriptors above 2 that become 0, 1 and 2.
     pub(super) streams: [i32; 3],
     /// The descriptor table is the supervisor's own too; the child needs those up to this one.
@@ -71,14 +76,17 @@ pub(super) enum Place {
     Unsearchable = 8,
     /// The landlock rule `index`.
     Rule = 9,
+    /// Entering the namespaces of another process.
+    Enter = 10,
 }
 
 impl Place {
     pub(super) fn of(number: u32) -> Option<Place> {
         use Place::{
-            Exec, IsDirectory, Join, Lookup, NotExecutable, Rule, Step, Unsearchable, Unshare,
+            Enter, Exec, IsDirectory, Join, Lookup, NotExecutable, Rule, Step, Unsearchable,
+            Unshare,
         };
-        [Unshare, Join, Step, Lookup, Exec, NotExecutable, IsDirectory, Unsearchable, Rule]
+        [Unshare, Join, Step, Lookup, Exec, NotExecutable, IsDirectory, Unsearchable, Rule, Enter]
             .into_iter()
             .find(|place| *place as u32 == number)
     }
@@ -105,7 +113,7 @@ pub(super) unsafe extern "C" fn run(launch: *const ()) -> ! {
     exit()
 }
 
-fn exit() -> ! {
+pub(super) fn exit() -> ! {
     loop {
         let _ = call(libc::SYS_exit_group, [127]);
     }
@@ -137,6 +145,13 @@ fn prepare(launch: &Launch<'_>) -> Result<(), Failure> {
     }
     for (index, path) in launch.joins.iter().enumerate() {
         write_to(path, b"0").map_err(|errno| Failure { place: Place::Join, index, errno })?;
+    }
+    if let Some((process, namespaces)) = launch.enters {
+        child_namespaces::enter(process, namespaces).map_err(|errno| Failure {
+            place: Place::Enter,
+            index: 0,
+            errno,
+        })?;
     }
     let mut ruleset = None;
     for (index, step) in launch.program.steps.iter().enumerate() {
@@ -208,7 +223,7 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::User(uid) => {
             call(libc::SYS_setresuid, [*uid as usize, *uid as usize, *uid as usize])?
         }
-        Step::DieWithParent => return die_with(launch.parent),
+        Step::DieWithParent => return die_with(launch),
         Step::DropFromBoundingSet(set) => return child_privileges::drop_from_bounding_set(*set),
         Step::KeepCapabilities => return child_privileges::keep_over_change_of_user(),
         Step::Capabilities(set) => return child_privileges::set(*set),
@@ -218,6 +233,14 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
             tell(launch, EXECUTING, 0, 0, 0);
             return child_privileges::load(filter);
         }
+        Step::Unshare(namespace) => return child_namespaces::unshare(*namespace),
+        Step::MapIds(maps) => return child_namespaces::map_ids(maps),
+        Step::Hostname(name) => return child_namespaces::set_hostname(name),
+        Step::Loopback => return child_namespaces::bring_loopback_up(),
+        Step::JoinNetwork(path) => return child_namespaces::join_network(path),
+        Step::KeepMountsInside => return child_namespaces::keep_mounts_inside(),
+        Step::NewProc => return child_namespaces::mount_new_proc(),
+        Step::InitSignals => return child_namespaces::set_signals_of_init(),
         // They pass a descriptor on: see `prepare`.
         Step::LandlockRules(_) | Step::LandlockRestrict => return Err(libc::EINVAL),
     };
@@ -229,7 +252,7 @@ fn prctl(option: i32, argument: usize) -> Answer {
 }
 
 /// Opens, writes at once and closes.
-fn write_to(path: &CStr, bytes: &[u8]) -> Result<(), i32> {
+pub(super) fn write_to(path: &CStr, bytes: &[u8]) -> Result<(), i32> {
     let flags = (libc::O_WRONLY | libc::O_CLOEXEC) as usize;
     let at = libc::AT_FDCWD as usize;
     let fd = call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0])?;
@@ -269,19 +292,36 @@ fn reset_signals(mask: u64) -> Result<(), i32> {
     call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, pointer, 0, 8]).map(drop)
 }
 
-fn die_with(parent: i32) -> Result<(), i32> {
+fn die_with(launch: &Launch<'_>) -> Result<(), i32> {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
-    if call(libc::SYS_getppid, []) != Ok(parent as usize) {
-        // It has died before the request: nobody is left to be told.
+    // It may have died before the request: then nobody is left to be told.
+    let has_died = match (call(libc::SYS_getppid, [])?, launch.status) {
+        // Outside of our pid namespace it has no number, but it reads the pipe.
+        (0, Some(pipe)) => nobody_reads(pipe)?,
+        (parent, _) => parent != launch.parent as usize,
+    };
+    if has_died {
         exit();
     }
     Ok(())
+}
+
+/// Whether the other end of a pipe is closed.
+fn nobody_reads(pipe: i32) -> Result<bool, i32> {
+    let mut look = libc::pollfd { fd: pipe, events: 0, revents: 0 };
+    let at_once = [0_u64; 2];
+    let (look_at, wait) = (std::ptr::from_mut(&mut look) as usize, at_once.as_ptr() as usize);
+    call(libc::SYS_ppoll, [look_at, 1, wait, 0, 0])?;
+    Ok(look.revents & libc::POLLERR != 0)
 }
 
 /// Tries the candidates. Returns only if none could be executed.
 fn execute(launch: &Launch<'_>) -> Failure {
     tell(launch, EXECUTING, 0, 0, 0);
     let program = launch.program;
+    if program.target == Target::Init {
+        return Failure { place: Place::Exec, index: 0, errno: exec_init(program) };
+    }
     let mut last = libc::ENOENT;
     for (index, candidate) in program.candidates.iter().enumerate() {
         last = try_exec(program, candidate);
@@ -302,6 +342,17 @@ fn try_exec(program: &Program, path: &CStr) -> i32 {
     }
     let (argv, envp) = (arguments.as_ptr(), program.environment.pointers().as_ptr());
     match call(libc::SYS_execve, [path.as_ptr() as usize, argv as usize, envp as usize]) {
+        Err(errno) => errno,
+        Ok(_) => libc::EIO,
+    }
+}
+
+fn exec_init(program: &Program) -> i32 {
+    let (argv, envp) =
+        (program.arguments.pointers().as_ptr(), program.environment.pointers().as_ptr());
+    let flags = libc::AT_EMPTY_PATH as usize;
+    let arguments = [0, c"".as_ptr() as usize, argv as usize, envp as usize, flags];
+    match call(libc::SYS_execveat, arguments) {
         Err(errno) => errno,
         Ok(_) => libc::EIO,
     }

@@ -1,9 +1,10 @@
 //! What a child's report means, in words.
 
 use super::child::Place;
+use super::explain_namespaces;
 use super::explain_privileges;
 use super::failure::start_error;
-use super::program::{Limit, Program, Step};
+use super::program::{Limit, Program, Step, Target};
 use crate::vocabulary::{Stage, StartError, Wall};
 use nix::errno::Errno;
 use std::ffi::CString;
@@ -42,6 +43,8 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
             program.named.user
         )),
         Place::Rule => explain_privileges::rule_failure(program, index, errno),
+        Place::Enter => explain_namespaces::not_entered(errno),
+        Place::Exec if program.target == Target::Init => explain_namespaces::no_init(errno),
         Place::Exec => match exec_reason(program, errno) {
             Some(reason) => hint(reason),
             None => start_error(Stage::Exec, errno, path()),
@@ -137,6 +140,14 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         | Step::LandlockRules(_)
         | Step::LandlockRestrict
         | Step::Seccomp(_) => explain_privileges::step_failure(step, errno),
+        Step::Unshare(_)
+        | Step::MapIds(_)
+        | Step::Hostname(_)
+        | Step::Loopback
+        | Step::JoinNetwork(_)
+        | Step::KeepMountsInside
+        | Step::NewProc
+        | Step::InitSignals => explain_namespaces::step_failure(step, errno),
     }
 }
 

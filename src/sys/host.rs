@@ -1,6 +1,7 @@
 //! What the supervisor's own process has that a task must not inherit by accident.
 
 use super::faults;
+use super::namespaces::{self, Right};
 use super::raw::{self, call};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,6 +19,8 @@ pub(super) struct Host {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) can_change_user: bool,
+    /// How it may make namespaces.
+    pub(super) right_to_namespaces: Right,
     /// A process that changes its user stays open to that user's debugger
     /// (/proc/sys/fs/suid_dumpable): its memory must not be ours.
     pub(super) user_change_is_open: bool,
@@ -58,6 +61,8 @@ impl Host {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             can_change_user: can_change_user(),
+            right_to_namespaces: namespaces::own_right()
+                .map_err(|error| io::Error::from_raw_os_error(error.errno))?,
             user_change_is_open: number_in("/proc/sys/fs/suid_dumpable") == Some(1),
             ignored_signals: own_process.then(ignored_signals),
             unusual: Unusual::find(),
@@ -67,6 +72,11 @@ impl Host {
     /// Bit n-1: signal n is ignored here. A child would go on ignoring it.
     pub(super) fn ignored_signals(&self) -> u64 {
         self.ignored_signals.unwrap_or_else(ignored_signals)
+    }
+
+    /// Whether who makes namespaces has to make a user namespace first.
+    pub(super) fn needs_user_namespace(&self) -> bool {
+        self.right_to_namespaces == Right::ByUserNamespace
     }
 
     /// Whether a child may share our memory and descriptors here.

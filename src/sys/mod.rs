@@ -8,6 +8,7 @@ pub(crate) mod cgroup;
 pub(crate) mod channel;
 mod child;
 mod child_descriptors;
+mod child_namespaces;
 mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
@@ -16,6 +17,7 @@ mod dumpable;
 mod environment;
 mod executable;
 mod explain;
+mod explain_namespaces;
 mod explain_privileges;
 pub(crate) mod failure;
 pub(crate) mod faults;
@@ -26,21 +28,31 @@ pub(crate) mod group;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
+pub(crate) mod init;
 pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
 mod mounts;
+pub(crate) mod namespaces;
 pub(crate) mod own_process;
+mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
+mod plan_init;
 pub(crate) mod privileges;
+#[cfg(feature = "stats")]
+pub(crate) mod process_list;
+#[cfg(feature = "stats")]
+pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
 mod raw;
+#[cfg(feature = "stats")]
+pub(crate) mod reader;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;

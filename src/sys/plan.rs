@@ -7,8 +7,10 @@ use super::explain;
 use super::failure::start_error;
 use super::host::{Host, TIMER_SLACK_DEFAULT};
 use super::mounts::Mounts;
-use super::privileges::{self, Privileges};
-use super::program::{Limit, Named, Program, Step, Strings, TaskDirectory};
+use super::namespaces::{self, Layout, Namespaces};
+use super::plan_init;
+use super::privileges::{self, Privileges, Whom};
+use super::program::{Limit, Named, Program, Step, Strings, Target, TaskDirectory};
 use super::user::{self, User};
 use crate::vocabulary::{Resources, Setting, Stage, StartError, TaskSpec, parse_rlimit};
 use nix::errno::Errno;
@@ -19,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The umask of a task that does not say.
-const UMASK_DEFAULT: u32 = 0o022;
+pub(super) const UMASK_DEFAULT: u32 = 0o022;
 
 /// A launch, all but its streams and its group.
 #[derive(Clone, Debug)]
@@ -28,6 +30,26 @@ pub(crate) struct Plan {
     /// The child may share our memory until its exec.
     pub(super) may_share: bool,
     pub(super) user: Option<(u32, u32)>,
+    /// Those of its own that it has, or that it enters.
+    pub(super) namespaces: Namespaces,
+    /// What has to be there first, where it has a pid namespace of its own.
+    pub(super) init: Option<InitPlan>,
+}
+
+/// The init of a task. It makes all namespaces of the task, whose main process then enters them.
+#[derive(Clone, Debug)]
+pub(super) struct InitPlan {
+    pub(super) program: Arc<Program>,
+    pub(super) born_in: Namespaces,
+}
+
+/// Where a program runs.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// In namespaces that are made for it.
+    New,
+    /// In those of a task that lives.
+    Inside,
 }
 
 impl Plan {
@@ -38,25 +60,39 @@ impl Plan {
 }
 
 /// Lays out the launch of a task that has passed `TaskSpec::validate`.
-pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<Plan, StartError> {
+pub(super) fn make(
+    spec: &TaskSpec,
+    place: Place,
+    host: &Host,
+    mounts: &mut Mounts,
+) -> Result<Plan, StartError> {
     let environment = environment::of_task(spec, std::env::vars_os);
     let candidates = executable::candidates(spec, &environment, own_path());
     if candidates.paths.is_empty() {
         return Err(explain::nowhere(&spec.command, &candidates.searched));
     }
     let user = change_of_user(spec, host)?;
+    let mut layout = namespaces::lay_out(spec, host)?;
+    let namespaces = layout.all;
     let privileges = match spec.isolation.as_deref() {
         Some(isolation) => {
-            let uid = user.as_ref().map_or(host.uid, |user| user.uid);
-            privileges::lay_out(isolation, uid, uid != host.uid, mounts)?
+            let whom = whom(spec, host, user.as_ref(), namespaces);
+            privileges::lay_out(isolation, whom, mounts)?
         }
         None => Privileges::default(),
     };
-    let may_share = privileges.may_share()
+    let init =
+        plan_init::take(spec, host, user.as_ref(), &mut layout)?.filter(|_| place == Place::New);
+    if place == Place::Inside {
+        layout.steps.clear();
+    }
+    let may_share = namespaces.is_empty()
+        && privileges.may_share()
         && !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
         && mounts.are_local(paths(spec, &candidates));
     let program = Program {
-        steps: steps(spec, host, &candidates, user.as_ref(), privileges)?,
+        steps: steps(spec, host, &candidates, user.as_ref(), layout, privileges)?,
+        target: Target::Command,
         candidates: strings("command", candidates.paths.iter().map(|p| p.as_os_str().as_bytes()))?,
         arguments: Strings::new(strings(
             "args",
@@ -65,15 +101,31 @@ pub(super) fn make(spec: &TaskSpec, host: &Host, mounts: &mut Mounts) -> Result<
         )?),
         environment: Strings::new(strings("env", environment.iter().map(Vec::as_slice))?),
         ignored_signals: host.ignored_signals(),
-        named: Named {
-            command: spec.command.clone(),
-            searched: candidates.searched,
-            user: spec.user.clone().unwrap_or_else(|| format!("with uid {}", host.uid)),
-            memory_is_limited: is_memory_limited(spec),
-        },
+        named: named(spec, host, candidates.searched),
     };
     let user = user.map(|user| (user.uid, user.gid));
-    Ok(Plan { program: Arc::new(program), may_share, user })
+    Ok(Plan { program: Arc::new(program), may_share, user, namespaces, init })
+}
+
+fn whom(spec: &TaskSpec, host: &Host, user: Option<&User>, namespaces: Namespaces) -> Whom {
+    let in_new_user_namespace = namespaces.has(Namespaces::USER);
+    let uid = match user {
+        // See the maps of its user namespace.
+        None if in_new_user_namespace && spec.user.is_none() => 0,
+        None => host.uid,
+        Some(user) => user.uid,
+    };
+    Whom { uid, changes: user.is_some_and(|user| user.uid != host.uid), in_new_user_namespace }
+}
+
+/// What the texts of errors name.
+pub(super) fn named(spec: &TaskSpec, host: &Host, searched: String) -> Named {
+    Named {
+        command: spec.command.clone(),
+        searched,
+        user: spec.user.clone().unwrap_or_else(|| format!("with uid {}", host.uid)),
+        memory_is_limited: is_memory_limited(spec),
+    }
 }
 
 fn own_path() -> Option<OsString> {
@@ -105,7 +157,7 @@ fn change_of_user(spec: &TaskSpec, host: &Host) -> Result<Option<User>, StartErr
     Err(start_error(Stage::User, Errno::EPERM, tried))
 }
 
-fn strings<'a>(
+pub(super) fn strings<'a>(
     field: &str,
     texts: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Vec<CString>, StartError> {
@@ -124,6 +176,7 @@ fn steps(
     host: &Host,
     candidates: &Candidates,
     user: Option<&User>,
+    namespaces: Layout,
     privileges: Privileges,
 ) -> Result<Vec<Step>, StartError> {
     let mut steps = Vec::with_capacity(16);
@@ -141,12 +194,9 @@ fn steps(
     if !spec.foreground && !spec.inherit_stdin {
         inherited(host, &mut steps);
     }
-    if let Some(nice) = to_set(spec.nice, host.nice) {
-        steps.push(Step::Nice(nice));
-    }
-    if let Some(score) = to_set(spec.oom_score_adj, host.oom_score_adj) {
-        steps.push(Step::OomScore(score.to_string().into_bytes().into()));
-    }
+    steps.extend(priorities(spec, host));
+    // Paths are looked up inside from here on.
+    steps.extend(namespaces.steps);
     if let Some(task_dir) = &spec.task_dir {
         let commands = executable::in_task_directory(task_dir, candidates);
         steps.push(Step::TaskDirectory(TaskDirectory {
@@ -174,8 +224,14 @@ fn steps(
     Ok(steps)
 }
 
+pub(super) fn priorities(spec: &TaskSpec, host: &Host) -> impl Iterator<Item = Step> {
+    let score = |score: i32| Step::OomScore(score.to_string().into_bytes().into());
+    let nice = to_set(spec.nice, host.nice).map(Step::Nice);
+    nice.into_iter().chain(to_set(spec.oom_score_adj, host.oom_score_adj).map(score))
+}
+
 /// What a task must not have from us by accident.
-fn inherited(host: &Host, steps: &mut Vec<Step>) {
+pub(super) fn inherited(host: &Host, steps: &mut Vec<Step>) {
     let unusual = &host.unusual;
     steps.extend(unusual.scheduler.then_some(Step::Scheduler));
     steps.extend(unusual.affinity.clone().map(Step::Affinity));

@@ -37,26 +37,28 @@ impl Privileges {
 
 /// The first field that is asked for and cannot be had in this version.
 pub(crate) fn unsupported_field(isolation: &Isolation) -> Option<&'static str> {
-    let Isolation { root, mounts, devices, pid, ipc, uts, hostname, net, .. } = isolation;
+    let Isolation { root, mounts, devices, .. } = isolation;
     let asked = [
         (root.is_some(), "isolation.root"),
         (!mounts.is_empty(), "isolation.mounts"),
         (devices.is_some(), "isolation.devices"),
-        (*pid, "isolation.pid"),
-        (*ipc, "isolation.ipc"),
-        (*uts, "isolation.uts"),
-        (hostname.is_some(), "isolation.hostname"),
-        (net.as_deref().is_some_and(|net| net != "host"), "isolation.net"),
     ];
     asked.into_iter().find_map(|(asked, field)| asked.then_some(field))
 }
 
-/// Lays out what `isolation` asks for. `uid` is whom the task runs as, `changes` that this is not
-/// whom we run as.
+/// Whom a task runs as, in its own user namespace where it has one.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Whom {
+    pub(super) uid: u32,
+    /// It is not whom we run as.
+    pub(super) changes: bool,
+    pub(super) in_new_user_namespace: bool,
+}
+
+/// Lays out what `isolation` asks for.
 pub(super) fn lay_out(
     isolation: &Isolation,
-    uid: u32,
-    changes: bool,
+    whom: Whom,
     mounts: &mut Mounts,
 ) -> Result<Privileges, StartError> {
     if let Some(field) = unsupported_field(isolation) {
@@ -71,13 +73,14 @@ pub(super) fn lay_out(
     }
     let profile = isolation.seccomp.as_deref().filter(|profile| *profile != "none");
     let own = match isolation.capabilities.is_some() || profile.is_some() {
+        true if whom.in_new_user_namespace => Some(Own::in_new_user_namespace()),
         true => Some(Own::find()?),
         false => None,
     };
-    let mut kept = own.filter(|_| uid == 0).map(|own| own.permitted).unwrap_or_default();
+    let mut kept = own.filter(|_| whom.uid == 0).map(|own| own.permitted).unwrap_or_default();
     if let (Some(names), Some(own)) = (&isolation.capabilities, &own) {
         kept = capabilities::wanted(names, own)?;
-        found.set_capabilities(kept, own, changes);
+        found.set_capabilities(kept, own, whom.changes);
     }
     if let Some(profile) = profile {
         let filters = seccomp::filters(profile, kept, mounts)?;

@@ -26,7 +26,7 @@ pub(crate) fn family(pid: Pid) -> Option<Family> {
 
 /// The command name in the second field may hold anything, so the fields are counted behind the
 /// last parenthesis (proc_pid_stat(5)).
-fn parse_stat(stat: &[u8]) -> Option<Family> {
+pub(super) fn parse_stat(stat: &[u8]) -> Option<Family> {
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();

@@ -2,6 +2,7 @@
 //! child only walks over it.
 
 use super::landlock;
+use super::namespaces::Namespaces;
 use crate::vocabulary::CapabilitySet;
 use nix::libc::c_char;
 use std::ffi::CString;
@@ -72,6 +73,29 @@ pub(super) enum Step {
     LandlockRestrict,
     /// A filter is in force. What follows it has to be allowed by it, loading another one too.
     Seccomp(Filter),
+    /// One new namespace. Those of the files and mounts come after this.
+    Unshare(Namespaces),
+    /// Who is who in the user namespace just made.
+    MapIds(IdMaps),
+    /// sethostname(2).
+    Hostname(Box<[u8]>),
+    /// The loopback interface of the network just made comes up.
+    Loopback,
+    /// The network namespace that this path names is entered.
+    JoinNetwork(CString),
+    /// Mounts made from now on are not seen outside.
+    KeepMountsInside,
+    /// A /proc for the pid namespace that the child was born in.
+    NewProc,
+    /// SIGCHLD is ignored, and the signal to leave is blocked: see `init`.
+    InitSignals,
+}
+
+/// What is written into the map files of a user namespace.
+#[derive(Debug)]
+pub(super) struct IdMaps {
+    pub(super) users: Box<[u8]>,
+    pub(super) groups: Box<[u8]>,
 }
 
 /// A filter of system calls.
@@ -139,11 +163,22 @@ impl Strings {
     }
 }
 
+/// What a child becomes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    /// The first candidate that there is.
+    Command,
+    /// The init, whose program is on descriptor 0.
+    Init,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) steps: Vec<Step>,
-    /// Paths that are tried in turn. Never empty.
+    /// What is executed in the end.
+    pub(super) target: Target,
+    /// Paths that are tried in turn. Empty for the init alone.
     pub(super) candidates: Vec<CString>,
     pub(super) arguments: Strings,
     pub(super) environment: Strings,

@@ -69,12 +69,18 @@ pub(super) unsafe fn clone3(arguments: &CloneArgs, entry: Entry, argument: *cons
     answer(unsafe { arch::clone3(arguments, entry, argument) })
 }
 
-/// clone(2) for kernels without clone3: memory and descriptors are copied.
+/// clone(2) for kernels without clone3: memory and descriptors are copied, these namespaces
+/// (CLONE_NEW*) are new.
 ///
 /// # Safety
 /// `entry` must be fit to run on `argument` in such a child.
-pub(super) unsafe fn fork(pidfd: &mut i32, entry: Entry, argument: *const ()) -> Answer {
-    let flags = libc::CLONE_PIDFD as usize | libc::SIGCHLD as usize;
+pub(super) unsafe fn fork(
+    namespaces: u64,
+    pidfd: &mut i32,
+    entry: Entry,
+    argument: *const (),
+) -> Answer {
+    let flags = namespaces as usize | libc::CLONE_PIDFD as usize | libc::SIGCHLD as usize;
     let pidfd = std::ptr::from_mut(pidfd) as usize;
     let (first, second) = if cfg!(target_arch = "s390x") { (0, flags) } else { (flags, 0) };
     // Without CLONE_VM the child has its own copy of this stack and may go on in it.

@@ -6,26 +6,32 @@
 //! everything that may take time: the child has memory and descriptors of its own and reports
 //! through a pipe. In both, the child runs the same code (`child`).
 
+mod inside;
+
 use super::child::{self, EXECUTING, FAILED, Launch, Place, Report};
 use super::child_stack::ChildStack;
 use super::dumpable::SharedMemory;
 use super::explain;
-use super::failure::start_error;
+use super::explain_namespaces;
 use super::faults;
 use super::host::Host;
 use super::mounts::Mounts;
-use super::plan::{self, Plan};
+use super::namespaces::Namespaces;
+use super::plan;
+pub(crate) use super::plan::Plan;
+use super::processes;
+use super::program::Program;
 use super::raw::{self, CloneArgs, call};
 use super::staging::Staging;
 pub(crate) use super::staging::Streams;
 pub(crate) use super::status_pipe::StatusPipe;
 use crate::vocabulary::limits::STAGING_FD_MAX;
-use crate::vocabulary::{Pid, Stage, StartError, TaskSpec};
+use crate::vocabulary::{Pid, Signal, StartError, TaskSpec};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,6 +73,15 @@ pub(crate) enum Spawned {
     Running(Child),
     /// It is on the way there.
     Starting(Child, StatusPipe),
+    /// This is the init, on the way to where [`Spawner::spawn_inside`] can make the process.
+    Preparing(Child, StatusPipe),
+}
+
+/// A living process whose namespaces others enter.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    /// Its pidfd.
+    pub(crate) process: BorrowedFd<'a>,
 }
 
 /// Makes the children of one supervisor.
@@ -80,6 +95,8 @@ pub(crate) struct Spawner {
     stack: Option<ChildStack>,
     /// Children in a row that were killed at birth in their group.
     dead_newborns: u32,
+    /// The program of every init, made when the first one is wanted.
+    init_image: Option<OwnedFd>,
 }
 
 /// After so many the kernel is taken to kill whatever we make in a group: our own group, or one
@@ -127,26 +144,39 @@ impl Spawner {
     pub(crate) fn new(options: SpawnerOptions) -> io::Result<Spawner> {
         let staging = Staging::new()?;
         let host = Host::find(options.own_process)?;
-        let share = host.can_share() && !options.always_copied;
-        let stack = if share { Some(ChildStack::new()?) } else { None };
-        Ok(Spawner { options, host, mounts: Mounts::new(), staging, stack, dead_newborns: 0 })
+        let stack = if host.can_share() { Some(ChildStack::new()?) } else { None };
+        let mounts = Mounts::new();
+        let init_image = None;
+        Ok(Spawner { options, host, mounts, staging, stack, dead_newborns: 0, init_image })
     }
 
     /// Looks everything up that a launch of this task needs. A name service may be asked.
     pub(crate) fn plan(&mut self, spec: &TaskSpec) -> Result<Plan, StartError> {
-        plan::make(spec, &self.host, &mut self.mounts)
+        plan::make(spec, plan::Place::New, &self.host, &mut self.mounts)
     }
 
-    /// Makes the process. After an error nothing of it is left.
+    /// The same for a command in the namespaces of this task, which lives: for
+    /// [`Spawner::spawn_inside`]. A task without any is none to enter.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for commands in living tasks"))]
+    pub(crate) fn plan_inside(&mut self, spec: &TaskSpec) -> Result<Plan, StartError> {
+        plan::make(spec, plan::Place::Inside, &self.host, &mut self.mounts)
+    }
+
+    /// Makes the process, or where it is to have a pid namespace of its own the init of that.
+    /// After an error nothing of it is left.
     pub(crate) fn spawn(
         &mut self,
         plan: &Plan,
         streams: Streams,
         group: Option<&Placement>,
     ) -> Result<Spawned, StartError> {
+        if let Some(init) = &plan.init {
+            return self.spawn_init(init, group);
+        }
         let viable =
             group.is_none_or(|group| !group.copied && self.dead_newborns < DEAD_NEWBORNS_MAX);
-        if !(plan.may_share && viable) || self.stack.is_none() {
+        let shares = plan.may_share && viable && !self.options.always_copied;
+        if !shares || self.stack.is_none() {
             return self.spawn_copied(plan, &streams, group);
         }
         if let Some(child) = self.spawn_shared(plan, &streams, group)? {
@@ -171,7 +201,7 @@ impl Spawner {
         let launch = Launch {
             streams: staged.streams,
             shared_up_to: shares_table.then_some(top),
-            ..self.launch(plan)
+            ..self.launch(&plan.program)
         };
         let directory = group.and_then(|group| group.directory.as_ref());
         let mut flags = libc::CLONE_VM | libc::CLONE_VFORK;
@@ -180,7 +210,8 @@ impl Spawner {
         }
         let memory =
             (plan.user.is_some() && !self.options.own_process).then(SharedMemory::with_child);
-        let child = self.clone3(flags as u64, directory, &launch)?;
+        let made = self.clone3(flags as u64, directory, child::run, &launch);
+        let child = made.map_err(|errno| explain::clone_failure(errno, directory.is_some()))?;
         drop((memory, staged));
         match launch.report.progress.load(Ordering::Acquire) {
             EXECUTING => return Ok(Some(child)),
@@ -209,28 +240,40 @@ impl Spawner {
         let staged = self.staging.stage(streams)?;
         let launch = Launch {
             streams: staged.streams,
-            // By birth would do in a fresh group, but not where newborns are killed.
-            joins: group.map_or(&[], |group| &group.procs[..]),
+            joins: joins(group),
             status: Some(end.as_raw_fd()),
-            ..self.launch(plan)
+            ..self.launch(&plan.program)
         };
-        let child = if self.host.clone3 && self.host.close_range {
-            self.clone3(0, None, &launch)?
-        } else {
-            fork(&launch)?
-        };
+        let child = self.clone_copied(Namespaces::default(), &launch)?;
         Ok(Spawned::Starting(child, pipe))
     }
 
-    fn launch<'a>(&self, plan: &'a Plan) -> Launch<'a> {
+    /// A child with memory of its own, born in these namespaces.
+    fn clone_copied(
+        &self,
+        namespaces: Namespaces,
+        launch: &Launch<'_>,
+    ) -> Result<Child, StartError> {
+        let made = match self.host.clone3 && self.host.close_range {
+            true => self.clone3(namespaces.flags(), None, child::run, launch),
+            false => fork(namespaces, launch),
+        };
+        made.map_err(|errno| match namespaces.is_empty() || errno == Errno::EAGAIN {
+            true => explain::clone_failure(errno, false),
+            false => explain_namespaces::not_made(namespaces, errno),
+        })
+    }
+
+    fn launch<'a>(&self, program: &'a Program) -> Launch<'a> {
         // With clone3 the kernel resets handlers, and leaves what is ignored.
         let reset_signals = match self.host.clone3 && self.host.close_range {
-            true => plan.program.ignored_signals,
+            true => program.ignored_signals,
             false => u64::MAX,
         };
         Launch {
-            program: &plan.program,
+            program,
             joins: &[],
+            enters: None,
             streams: [0; 3],
             shared_up_to: None,
             status: None,
@@ -241,13 +284,15 @@ impl Spawner {
         }
     }
 
-    /// With CLONE_VM among the flags the child runs on its own stack, else on a copy of ours.
-    fn clone3(
+    /// With CLONE_VM among the flags the child runs on its own stack, else on a copy of ours. What
+    /// it runs is `entry`, which has to be fit for `argument`.
+    fn clone3<T>(
         &self,
         flags: u64,
         group: Option<&OwnedFd>,
-        launch: &Launch<'_>,
-    ) -> Result<Child, StartError> {
+        entry: raw::Entry,
+        argument: &T,
+    ) -> Result<Child, Errno> {
         let mut pidfd = -1;
         let mut arguments = CloneArgs {
             flags: flags | libc::CLONE_PIDFD as u64 | raw::CLONE_CLEAR_SIGHAND,
@@ -265,23 +310,29 @@ impl Spawner {
             (arguments.stack, arguments.stack_size) = stack.range();
         }
         let made = with_signals_blocked("clone3", || {
-            // SAFETY: the child runs `child::run` on a whole `Launch`, which outlives its use: with
+            // SAFETY: the child runs `entry` on a whole argument, which outlives its use: with
             // CLONE_VM there is CLONE_VFORK, and the stack is used by one child at a time, since
             // we wait for it here. Without CLONE_VM everything is the child's own copy.
-            unsafe { raw::clone3(&arguments, child::run, std::ptr::from_ref(launch).cast()) }
+            unsafe { raw::clone3(&arguments, entry, std::ptr::from_ref(argument).cast()) }
         });
-        Child::new(made.map_err(|errno| explain::clone_failure(errno, group.is_some()))?, pidfd)
+        Child::new(made?, pidfd)
     }
 }
 
+/// By birth would do in a fresh group, but not where newborns are killed.
+fn joins(group: Option<&Placement>) -> &[CString] {
+    group.map_or(&[], |group| &group.procs[..])
+}
+
 /// The copied way on kernels before 5.9.
-fn fork(launch: &Launch<'_>) -> Result<Child, StartError> {
+fn fork(namespaces: Namespaces, launch: &Launch<'_>) -> Result<Child, Errno> {
     let mut pidfd = -1;
+    let flags = namespaces.flags();
     let made = with_signals_blocked("clone", || {
         // SAFETY: the child runs `child::run` on a whole `Launch`, its own copy.
-        unsafe { raw::fork(&mut pidfd, child::run, std::ptr::from_ref(launch).cast()) }
+        unsafe { raw::fork(flags, &mut pidfd, child::run, std::ptr::from_ref(launch).cast()) }
     });
-    Child::new(made.map_err(|errno| explain::clone_failure(errno, false))?, pidfd)
+    Child::new(made?, pidfd)
 }
 
 /// No handler of ours may run in the child, where it would act on our memory.
@@ -306,14 +357,21 @@ fn with_signals_blocked(
 }
 
 impl Child {
-    fn new(pid: usize, pidfd: i32) -> Result<Child, StartError> {
+    fn new(pid: usize, pidfd: i32) -> Result<Child, Errno> {
         // SAFETY: the kernel has just made this descriptor for us.
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
         match Pid::new(pid as i32) {
             Some(pid) => Ok(Child { pid, pidfd }),
             // No kernel does this.
-            None => Err(start_error(Stage::Clone, Errno::ESRCH, "make the process")),
+            None => Err(Errno::ESRCH),
         }
+    }
+
+    /// Ends it at once.
+    fn kill_and_reap(self) {
+        // It is there as long as it is not reaped.
+        let _ = processes::kill(self.pid, Signal::KILL);
+        self.reap();
     }
 
     /// Waits for the end of a child that has failed or was killed, and reaps it.

@@ -1,8 +1,10 @@
 //! A door for the tests and benches of this package: launches without a supervisor. No promise.
 
+use super::pidfd;
+use super::plan::Plan;
 use super::reap::{self, Keep, Look};
-use super::spawn::{Child, Spawned, Spawner, SpawnerOptions, Streams};
-use crate::vocabulary::{ExitStatus, StartError, TaskSpec};
+use super::spawn::{Child, Entry, Spawned, Spawner, SpawnerOptions, StatusPipe, Streams};
+use crate::vocabulary::{ExitStatus, Signal, StartError, TaskSpec};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,18 +28,45 @@ impl Launcher {
     /// It could not be started.
     pub fn run(&mut self, task: &TaskSpec) -> Result<Option<ExitStatus>, StartError> {
         let plan = self.0.plan(task)?;
-        match self.0.spawn(&plan, Streams::default(), None)? {
+        let spawned = self.0.spawn(&plan, Streams::default(), None)?;
+        self.follow(&plan, spawned)
+    }
+
+    fn follow(&mut self, plan: &Plan, spawned: Spawned) -> Result<Option<ExitStatus>, StartError> {
+        match spawned {
             Spawned::Running(child) => Ok(wait(&child)),
-            Spawned::Starting(child, mut pipe) => loop {
-                match pipe.outcome() {
-                    None => until_readable(pipe.as_fd()),
-                    Some(Ok(())) => return Ok(wait(&child)),
-                    Some(Err(error)) => {
-                        child.reap();
-                        return Err(error);
-                    }
+            Spawned::Starting(child, pipe) => match outcome(pipe) {
+                Ok(()) => Ok(wait(&child)),
+                Err(error) => {
+                    child.reap();
+                    Err(error)
                 }
             },
+            Spawned::Preparing(init, pipe) => {
+                let followed = outcome(pipe).and_then(|()| self.enter(plan, &init));
+                if let Some(pidfd) = &init.pidfd {
+                    // It may have ended by itself.
+                    let _ = pidfd::send_signal(pidfd.as_fd(), Signal::KILL);
+                }
+                init.reap();
+                followed
+            }
+        }
+    }
+
+    fn enter(&mut self, plan: &Plan, init: &Child) -> Result<Option<ExitStatus>, StartError> {
+        let Some(pidfd) = &init.pidfd else { return Ok(None) };
+        let entry = Entry { process: pidfd.as_fd() };
+        let spawned = self.0.spawn_inside(plan, Streams::default(), None, entry)?;
+        self.follow(plan, spawned)
+    }
+}
+
+fn outcome(mut pipe: StatusPipe) -> Result<(), StartError> {
+    loop {
+        match pipe.outcome() {
+            None => until_readable(pipe.as_fd()),
+            Some(outcome) => return outcome,
         }
     }
 }

@@ -102,6 +102,23 @@ pub const SECCOMP_PROFILE_BYTES_MAX: u64 = 256 << 10;
 /// Staging descriptors above this would have the child copy a long table: it gets its own then.
 pub const STAGING_FD_MAX: i32 = 256;
 
+/// How long tasks may be measured in one turn, so that calls are answered meanwhile. One more step,
+/// 0.4 ms at most, may follow.
+pub const STATS_TURN_TIME: Duration = Duration::from_micros(500);
+/// What was measured less long ago is not measured again: whoever asks at the same time shares it.
+pub const STATS_FRESH: Duration = Duration::from_millis(50);
+/// A task of which no process has run keeps its figures for so long: the kernel may take memory
+/// from it meanwhile, or somebody move a process.
+pub const STATS_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Shortest interval at which tasks are measured.
+pub const STATS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Measured this often for a file of figures, where the daemon is not told otherwise.
+pub const METRICS_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+/// Collectors at the socket for figures at once; a node has one or two.
+pub const METRICS_CLIENTS_MAX: usize = 16;
+/// A collector that has not read its figures after this is let go.
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(10);
+
 const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_TURN_BYTES);
 const _: () = assert!(LOG_TAIL_BYTES / 3 * 4 + 256 < MESSAGE_BYTES_MAX);
 const _: () = assert!(STREAM_QUEUE_BYTES + MESSAGE_BYTES_MAX <= SEND_QUEUE_BYTES_MAX);

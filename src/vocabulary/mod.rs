@@ -16,6 +16,8 @@ mod sink;
 mod spec;
 mod status;
 mod time;
+#[cfg(feature = "stats")]
+mod usage;
 mod validate;
 
 pub(crate) use capability::{CapabilityName, CapabilitySet};
@@ -30,6 +32,8 @@ pub use sink::{FileSink, Numbering, Sink, StreamKind};
 pub use spec::{Leftover, RestartMode, RestartPolicy, Setting, TaskSpec};
 pub use status::{Containment, Exit, ExitStatus, StateName, Status};
 pub use time::{Mono, Now, Wall};
+#[cfg(feature = "stats")]
+pub use usage::{TaskStats, Usage};
 #[cfg(test)]
 pub(crate) use validate::RLIMIT_NAMES;
 pub(crate) use validate::parse_rlimit;

@@ -57,6 +57,8 @@ impl Signal {
     pub const STOP: Signal = Signal(19);
     /// SIGWINCH.
     pub const WINCH: Signal = Signal(28);
+    /// SIGRTMAX, the last one.
+    pub const RTMAX: Signal = Signal(RTMAX);
 
     /// The signal of this number, if it is 1 to 64.
     pub fn new(number: i32) -> Option<Signal> {
@@ -64,8 +66,8 @@ impl Signal {
     }
 
     /// Its number.
-    pub fn number(self) -> i32 {
-        i32::from(self.0)
+    pub const fn number(self) -> i32 {
+        self.0 as i32
     }
 }
 

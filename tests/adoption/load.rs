@@ -106,12 +106,8 @@ fn short_tasks(life: &Life, round: u32, told: &mut Vec<(String, Value)>) {
     assert_eq!(life.wait(name)["exit"]["exit_code"], *code);
 }
 
-#[test]
-fn every_line_comes_once_and_in_order() {
-    let mut life = Life::new();
-    let done = Arc::new(AtomicBool::new(false));
-    let mut seed = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id());
-    println!("seed {seed}");
+/// Eight writers into each kind of sink, and what reads the FIFOs.
+fn launch_writers(life: &Life, done: &Arc<AtomicBool>) -> Vec<(String, JoinHandle<Vec<u8>>)> {
     let mut readers = Vec::new();
     for kind in ["file", "rotated", "fifo"] {
         for number in 0..8 {
@@ -133,13 +129,23 @@ fn every_line_comes_once_and_in_order() {
                 "fifo" => {
                     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
                     sink["kind"] = json!("fifo");
-                    readers.push((name.clone(), read_fifo(&path, &done)));
+                    readers.push((name.clone(), read_fifo(&path, done)));
                 }
                 _ => {}
             }
             life.launch(&name, WRITER, json!({"stdout": sink, "env": env}));
         }
     }
+    readers
+}
+
+#[test]
+fn every_line_comes_once_and_in_order() {
+    let mut life = Life::new();
+    let done = Arc::new(AtomicBool::new(false));
+    let mut seed = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id());
+    println!("seed {seed}");
+    let readers = launch_writers(&life, &done);
     let mut told = Vec::new();
     for round in 0..KILLS {
         short_tasks(&life, round, &mut told);

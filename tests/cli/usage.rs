@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "run",
     "up",
     "daemon",
@@ -18,6 +18,7 @@ const VERBS: [&str; 20] = [
     "restart",
     "signal",
     "kill",
+    "stats",
     "logs",
     "events",
     "rm",

@@ -159,7 +159,6 @@ fn what_is_not_there_yet_says_so() {
     let isolated = |isolation: Value| json!({"task": {"command": "b", "isolation": isolation}});
     let calls = [
         ("Exec", json!({"name": "a", "command": "b"}), unsupported("Exec")),
-        ("Stats", json!({}), unsupported("Stats")),
         ("Upgrade", json!({}), unsupported("Upgrade")),
         ("Launch", isolated(json!({"root": "/srv"})), unsupported("isolation.root")),
         ("Launch", isolated(json!({"pid": true})), unsupported("isolation.pid")),

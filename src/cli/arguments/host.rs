@@ -65,11 +65,12 @@ pub(crate) struct DaemonArguments {
     /// How the end of a process becomes known
     #[arg(long, value_enum, default_value_t = ExitNotificationChoice::Auto)]
     pub(crate) exit_notification: ExitNotificationChoice,
-    /// Measure all tasks this often
+    /// Measure all tasks this often; 0: only when somebody asks
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stats_interval: Option<Duration>,
-    /// Write OpenMetrics text to this file at each interval
-    #[arg(long, value_name = "PATH")]
+    /// Write OpenMetrics text to this file at each interval (10s unless --stats-interval says
+    /// otherwise), or serve it by HTTP on a socket of its own
+    #[arg(long, value_name = "PATH|unix:PATH")]
     pub(crate) metrics: Option<PathBuf>,
     /// Whether each task gets a cgroup
     #[arg(long, value_enum, default_value_t = CgroupChoice::Auto)]

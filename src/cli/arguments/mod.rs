@@ -64,7 +64,6 @@ pub(crate) enum Verb {
     Signal(SignalArguments),
     #[command(hide = true, after_help = MIRRORED_CODES)]
     Exec(ExecArguments),
-    #[command(hide = true)]
     Stats(StatsArguments),
     Logs(LogsArguments),
     Update(UpdateArguments),

@@ -51,9 +51,21 @@ impl Connection {
         parameters: &Value,
         mut each: impl FnMut(Value) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        self.follow(method, parameters, |reply| each(reply).map(|()| true))
+    }
+
+    /// The same, until it is told to go on no more: then no further call can be made either.
+    pub(crate) fn follow(
+        &mut self,
+        method: &str,
+        parameters: &Value,
+        mut each: impl FnMut(Value) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
         self.broken = true;
         for reply in self.client.stream(method, parameters.clone()).map_err(tell)? {
-            each(reply.map_err(tell)?)?;
+            if !each(reply.map_err(tell)?)? {
+                return Ok(());
+            }
         }
         self.broken = false;
         Ok(())

@@ -7,6 +7,7 @@ mod inspect;
 mod launch;
 mod lifecycle;
 mod logs;
+mod openmetrics;
 mod ps;
 mod session;
 mod stats;

@@ -44,8 +44,17 @@ pub(crate) fn ps(session: &Session, arguments: &PsArguments) -> Result<u8, Failu
 
 /// What each task uses. A daemon that does not measure leaves the columns empty.
 fn usage_by_name(connection: &mut Connection) -> HashMap<String, Value> {
-    let Ok(reply) = connection.call("org.ostler.Stats", &json!({})) else { return HashMap::new() };
-    let stats = reply.get("stats").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut stats = Vec::new();
+    // With more, since the figures of many tasks do not fit one reply.
+    let asked = connection.follow("org.ostler.Stats", &json!({}), |mut reply| {
+        if let Some(Value::Array(part)) = reply.get_mut("stats").map(Value::take) {
+            stats.extend(part);
+        }
+        Ok(reply.get("complete").and_then(Value::as_bool) == Some(false))
+    });
+    if asked.is_err() {
+        return HashMap::new();
+    }
     let pair = |mut stats: Value| {
         let total = stats.get_mut("total").map(Value::take).unwrap_or_default();
         (text_of(&stats, "name").to_owned(), total)

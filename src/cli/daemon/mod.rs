@@ -2,6 +2,7 @@
 
 mod change;
 mod declared;
+mod metrics;
 mod settings;
 mod tasks;
 mod transitions;
@@ -13,6 +14,7 @@ use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::vocabulary::{Event, Request, Signal, Ticket};
+use metrics::Collected;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,6 +47,7 @@ struct Daemon {
     server: Server,
     /// Removed at the end.
     _socket: Option<Socket>,
+    metrics: Collected,
     signals: ProcessSignals,
     notifier: Notifier,
     transitions: Transitions,
@@ -82,6 +85,8 @@ impl Daemon {
                 .attach(&mut supervisor, reader, writer, stdio)
                 .map_err(failed("cannot serve a passed descriptor"))?;
         }
+        let metrics =
+            Collected::new(&mut supervisor, settings.stats_interval, settings.metrics, gid)?;
         greet(&supervisor, settings.socket.as_deref());
         settings::warn(&settings.tasks);
         let tasks = Tasks::start(settings.task_file, settings.tasks, &mut supervisor);
@@ -89,6 +94,7 @@ impl Daemon {
             supervisor,
             server,
             _socket: socket,
+            metrics,
             signals,
             notifier: Notifier::from_environment(),
             transitions: Transitions::default(),
@@ -112,7 +118,8 @@ impl Daemon {
                 log::info!("ostler has ended");
                 return Ok(());
             }
-            let waits = [self.server.timeout(), self.notifier.keep_alive()];
+            self.metrics.dispatch(&mut self.supervisor);
+            let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
             self.turn(waits.into_iter().flatten().min(), &mut events)?;
         }
     }
@@ -160,7 +167,7 @@ impl Daemon {
 
     fn take_signals(&mut self) {
         while let Some(ready) = self.server.next_ready() {
-            if ready.id != self.signals.watch() {
+            if self.metrics.take_ready(&ready) || ready.id != self.signals.watch() {
                 continue;
             }
             for signal in self.signals.take() {
@@ -196,13 +203,14 @@ impl Daemon {
     fn log_figures(&self) {
         let figures = self.supervisor.figures();
         log::info!(
-            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} wakeups={} loop_max_us={} \
+            "tasks={} fds={} threads={} rss_bytes={} cpu_us={} turns={} wakeups={} loop_max_us={} \
              relayed_bytes={}",
             figures.tasks,
             figures.fds,
             figures.threads,
             figures.rss_bytes,
             figures.cpu_us,
+            figures.turns,
             figures.wakeups,
             figures.loop_max_us,
             figures.relayed_bytes

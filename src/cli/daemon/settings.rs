@@ -6,11 +6,15 @@ use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ServerOptions, passed_descriptors};
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited, unix_socket};
+use crate::vocabulary::limits::{METRICS_INTERVAL_DEFAULT, STATS_INTERVAL_MIN};
 use nix::errno::Errno;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why the daemon does not come up.
 #[derive(Debug)]
@@ -42,6 +46,16 @@ pub(super) struct Settings {
     pub(super) task_file: Option<PathBuf>,
     pub(super) tasks: TaskFile,
     pub(super) keep: bool,
+    /// How often all tasks are measured without being asked.
+    pub(super) stats_interval: Option<Duration>,
+    pub(super) metrics: Option<MetricsTarget>,
+}
+
+/// Where figures for collectors go.
+#[derive(Debug)]
+pub(super) enum MetricsTarget {
+    File(PathBuf),
+    Socket(PathBuf),
 }
 
 impl Settings {
@@ -89,25 +103,46 @@ impl Settings {
             socket,
             listeners,
             attached,
-            task_file: arguments.tasks.filter(|path| path != Path::new("-")),
             tasks,
             keep: arguments.on_exit == OnExit::Keep,
+            stats_interval: stats_interval(&arguments)?,
+            metrics: arguments.metrics.as_deref().map(metrics_target),
+            task_file: arguments.tasks.filter(|path| path != Path::new("-")),
         })
     }
 }
 
-/// Refuses flags that do not go together, or that this version does not serve.
+/// Refuses flags that do not go together.
 fn check(arguments: &DaemonArguments) -> Result<(), Refusal> {
     if arguments.on_exit == OnExit::Keep && arguments.state.is_none() {
         return Err(Refusal::Usage("--on-exit keep: needs --state DIR".to_owned()));
     }
-    let absent = [
-        ("--stats-interval", arguments.stats_interval.is_some()),
-        ("--metrics", arguments.metrics.is_some()),
-    ];
-    match absent.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(Refusal::Usage(format!("{flag}: not available in this version"))),
-        None => Ok(()),
+    Ok(())
+}
+
+/// A file of figures has an interval; else nothing is measured without being asked.
+fn stats_interval(arguments: &DaemonArguments) -> Result<Option<Duration>, Refusal> {
+    let file = arguments.metrics.as_deref().map(metrics_target);
+    let file = matches!(file, Some(MetricsTarget::File(_)));
+    match arguments.stats_interval {
+        None => Ok(file.then_some(METRICS_INTERVAL_DEFAULT)),
+        Some(Duration::ZERO) if file => {
+            let why = "--stats-interval 0: --metrics with a file needs an interval";
+            Err(Refusal::Usage(why.to_owned()))
+        }
+        Some(Duration::ZERO) => Ok(None),
+        Some(interval) if interval < STATS_INTERVAL_MIN => {
+            let why = format!("--stats-interval: must be 0 or at least {STATS_INTERVAL_MIN:?}");
+            Err(Refusal::Usage(why))
+        }
+        interval => Ok(interval),
+    }
+}
+
+fn metrics_target(path: &Path) -> MetricsTarget {
+    match path.as_os_str().as_bytes().strip_prefix(b"unix:") {
+        Some(socket) => MetricsTarget::Socket(OsStr::from_bytes(socket).into()),
+        None => MetricsTarget::File(path.to_owned()),
     }
 }
 

@@ -52,8 +52,13 @@ impl Batch {
     }
 
     /// The parameters of the reply.
-    pub(super) fn finish(mut self, sequence: u64) -> Vec<u8> {
-        self.json.extend_from_slice(format!("],\"sequence\":{sequence}}}").as_bytes());
+    pub(super) fn finish(self, sequence: u64) -> Vec<u8> {
+        self.finish_with("sequence", sequence)
+    }
+
+    /// The same with another field behind the list: a number or a flag.
+    pub(super) fn finish_with(mut self, field: &str, value: impl std::fmt::Display) -> Vec<u8> {
+        self.json.extend_from_slice(format!("],\"{field}\":{value}}}").as_bytes());
         self.json
     }
 }

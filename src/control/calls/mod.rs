@@ -9,10 +9,12 @@ mod logs;
 mod plain;
 mod request;
 mod service;
+mod stats;
 
 pub(super) use events::EventStream;
 pub(super) use list::ListStream;
 pub(super) use logs::LogStream;
+pub(super) use stats::StatsStream;
 
 use super::failure::Failure;
 use super::history::History;
@@ -65,6 +67,7 @@ pub(super) enum Stream {
     Events(EventStream),
     List(ListStream),
     Logs(Box<LogStream>),
+    Stats(StatsStream),
 }
 
 /// How a stream stands after a piece.
@@ -159,6 +162,8 @@ fn begin_ours(
             .map(|stream| Progress::Streams(Stream::Events(stream))),
         "Logs" => LogStream::begin(fields, flags.more, context)
             .map(|stream| Progress::Streams(Stream::Logs(Box::new(stream)))),
+        "Stats" => StatsStream::begin(fields, flags.more, context)
+            .map(|stream| Progress::Streams(Stream::Stats(stream))),
         "Inspect" => plain::inspect(fields, session, context),
         "Version" => plain::version(fields, session, context),
         "Reload" => plain::reload(fields, context),
@@ -191,6 +196,7 @@ impl Stream {
             Stream::Events(stream) => stream.step(session, context),
             Stream::List(stream) => stream.step(session, context),
             Stream::Logs(stream) => stream.step(session, context),
+            Stream::Stats(stream) => stream.step(session, context),
         }
     }
 }

@@ -7,9 +7,6 @@ use crate::control::wire::{Fields, StatusShape};
 use serde::Serialize;
 use serde_json::json;
 
-/// Shortest interval of a stream of Stats in milliseconds.
-const STATS_INTERVAL_MS_MIN: u64 = 100;
-
 #[derive(Serialize)]
 struct InspectReply<'a> {
     status: StatusShape<'a>,
@@ -68,8 +65,10 @@ pub(super) fn daemon_stats(
         "fds": figures.fds,
         "rss_bytes": figures.rss_bytes,
         "cpu_us": figures.cpu_us,
+        "turns": figures.turns,
         "wakeups": figures.wakeups,
         "loop_max_us": figures.loop_max_us,
+        "relayed_bytes": figures.relayed_bytes,
     }));
     Ok(Progress::Done)
 }
@@ -106,14 +105,6 @@ pub(super) fn unsupported(
                 fields.number("rows")?;
                 fields.number("columns")?;
             }
-        }
-        "Stats" => {
-            fields.strings("names")?;
-            let interval = fields.number("interval_ms")?;
-            if interval.is_some_and(|interval| interval < STATS_INTERVAL_MS_MIN) {
-                return Err(Failure::invalid_parameter("interval_ms"));
-            }
-            fields.flag("by_pid")?;
         }
         "Upgrade" => {}
         _ => return Err(service::method_not_found("org.ostler", method)),

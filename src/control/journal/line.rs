@@ -109,9 +109,21 @@ pub(super) struct ProcessLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<StartLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    init: Option<InitLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<(u32, u32)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     groups: Vec<String>,
+}
+
+/// The init of a pid namespace.
+#[derive(Serialize, Deserialize, Copy, Clone, PartialEq, Debug)]
+struct InitLine {
+    pid: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<StartLine>,
 }
 
 #[derive(Serialize, Deserialize, Copy, Clone, PartialEq, Debug)]
@@ -127,13 +139,7 @@ pub(super) fn is_false(flag: &bool) -> bool {
 
 impl ProcessLine {
     pub(super) fn of(process: &Process) -> ProcessLine {
-        let (inode, start) = match process.mark {
-            Some(ProcessMark::Inode(inode)) => (Some(inode), None),
-            Some(ProcessMark::Start { ticks, time_namespace, pid_namespace }) => {
-                (None, Some(StartLine { ticks, time_namespace, pid_namespace }))
-            }
-            None => (None, None),
-        };
+        let (inode, start) = parts(process.mark);
         let groups = process.groups.iter().filter_map(|path| path.to_str().map(str::to_owned));
         ProcessLine {
             launch: process.launch,
@@ -141,26 +147,47 @@ impl ProcessLine {
             pid: process.pid.number(),
             inode,
             start,
+            init: process.init.map(|(pid, mark)| {
+                let (inode, start) = parts(Some(mark));
+                InitLine { pid: pid.number(), inode, start }
+            }),
             owner: process.owner,
             groups: groups.collect(),
         }
     }
 
     pub(super) fn process(self) -> Option<Process> {
-        let start = self.start.map(|start| ProcessMark::Start {
-            ticks: start.ticks,
-            time_namespace: start.time_namespace,
-            pid_namespace: start.pid_namespace,
-        });
         Some(Process {
             launch: self.launch,
             run: self.run,
             pid: Pid::new(self.pid)?,
-            mark: self.inode.map(ProcessMark::Inode).or(start),
+            mark: mark(self.inode, self.start),
+            init: self
+                .init
+                .and_then(|init| Some((Pid::new(init.pid)?, mark(init.inode, init.start)?))),
             owner: self.owner,
             groups: self.groups.into_iter().map(Into::into).collect(),
         })
     }
+}
+
+fn parts(mark: Option<ProcessMark>) -> (Option<u64>, Option<StartLine>) {
+    match mark {
+        Some(ProcessMark::Inode(inode)) => (Some(inode), None),
+        Some(ProcessMark::Start { ticks, time_namespace, pid_namespace }) => {
+            (None, Some(StartLine { ticks, time_namespace, pid_namespace }))
+        }
+        None => (None, None),
+    }
+}
+
+fn mark(inode: Option<u64>, start: Option<StartLine>) -> Option<ProcessMark> {
+    let start = start.map(|start| ProcessMark::Start {
+        ticks: start.ticks,
+        time_namespace: start.time_namespace,
+        pid_namespace: start.pid_namespace,
+    });
+    inode.map(ProcessMark::Inode).or(start)
 }
 
 impl Beyond {

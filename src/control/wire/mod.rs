@@ -9,12 +9,16 @@ mod status;
 mod task;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub(crate) use event::EventShape;
 pub(crate) use fields::{Fields, Refusal};
 pub(crate) use limits::{ResourcesShape, decode_resources};
 pub(crate) use status::{ExitShape, StartErrorShape, StatusShape};
 pub(crate) use task::{TaskShape, decode_task};
+pub(crate) use usage::TaskStatsShape;
+#[cfg(any(test, feature = "cli"))]
+pub(crate) use usage::UsageShape;
 
 use crate::vocabulary::{InvalidField, TaskSpec};
 use serde_json::Value;

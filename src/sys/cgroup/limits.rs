@@ -29,8 +29,8 @@ pub(crate) struct Limits {
     runs: HashMap<String, Vec<usize>>,
     /// Groups that were in use when they were to be removed.
     left: Vec<PathBuf>,
-    /// Every group of the tree counts memory.
-    tree_counts_memory: bool,
+    /// The controllers that count in every group of the tree.
+    pub(super) tree_counts: Vec<Controller>,
 }
 
 /// What enforces a limit.
@@ -113,7 +113,9 @@ impl Limits {
         let not_v2 = match (system.tree, &system.mounted.root) {
             (Ok(tree), Some(root)) => match tree.enable(controller, root) {
                 Ok(()) => {
-                    self.tree_counts_memory |= controller == Controller::Memory;
+                    if !self.tree_counts.contains(&controller) {
+                        self.tree_counts.push(controller);
+                    }
                     return Ok(Seat::V2);
                 }
                 Err(reason) => reason,
@@ -346,7 +348,7 @@ impl Limits {
     /// Whether the OOM killer ended a process of the run; `None` where nobody counts.
     pub(crate) fn oom_killed(&self, system: System<'_>, run: &str) -> Option<bool> {
         if let Ok(tree) = system.tree
-            && (self.tree_counts_memory || run.starts_with('/'))
+            && (self.tree_counts.contains(&Controller::Memory) || run.starts_with('/'))
         {
             let events = read(&tree.path().join(run).join("memory.events")).ok()?;
             return counter(&events, "oom_kill").map(|kills| kills > 0);
@@ -360,7 +362,9 @@ impl Limits {
 
     /// The tree is one of an earlier supervisor.
     pub(crate) fn reuse(&mut self, tree: &Tree) {
-        self.tree_counts_memory = tree.is_enabled(Controller::Memory);
+        let mut counts = Controller::ALL.to_vec();
+        counts.retain(|controller| tree.is_enabled(*controller));
+        self.tree_counts = counts;
     }
 
     /// A run of an earlier supervisor has these v1 groups.
@@ -385,6 +389,18 @@ impl Limits {
         let indices = self.runs.get(run).map(Vec::as_slice).unwrap_or_default();
         let path = |index: &usize| Some(self.branches.get(*index)?.path().join(run));
         indices.iter().filter_map(path).collect()
+    }
+
+    /// The v1 groups of a run, each with what counts in it.
+    #[cfg(feature = "stats")]
+    pub(super) fn v1_groups(&self, system: System<'_>, run: &str) -> Vec<(Controller, PathBuf)> {
+        let mut found = Vec::new();
+        for &index in self.runs.get(run).map(Vec::as_slice).unwrap_or_default() {
+            let Some(branch) = self.branches.get(index) else { continue };
+            let here = system.mounted.v1.iter().filter(|(_, own)| branch.is_of(own));
+            found.extend(here.map(|(controller, _)| (*controller, branch.path().join(run))));
+        }
+        found
     }
 
     /// Removes the v1 groups of a run in which nothing lives any more, and says which could not be.

@@ -4,11 +4,12 @@ mod failures;
 mod foreground;
 mod inheritance;
 mod lookup;
+mod namespaces;
 mod privileges;
 
 use super::*;
 use crate::sys::reap::{self, Keep, Look};
-use crate::vocabulary::ExitStatus;
+use crate::vocabulary::{ExitStatus, Stage};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::Read;
@@ -61,7 +62,7 @@ fn task(command: &str, args: &[&str]) -> TaskSpec {
 fn settle(spawned: Spawned) -> Result<Child, StartError> {
     match spawned {
         Spawned::Running(child) => Ok(child),
-        Spawned::Starting(child, mut pipe) => loop {
+        Spawned::Starting(child, mut pipe) | Spawned::Preparing(child, mut pipe) => loop {
             match pipe.outcome() {
                 None => until_readable(pipe.as_fd()),
                 Some(Ok(())) => return Ok(child),
@@ -71,6 +72,28 @@ fn settle(spawned: Spawned) -> Result<Child, StartError> {
                 }
             }
         },
+    }
+}
+
+/// Its main process, and its init where it has one.
+fn start(
+    spawner: &mut Spawner,
+    plan: &Plan,
+    streams: Streams,
+) -> Result<(Child, Option<Child>), StartError> {
+    let spawned = spawner.spawn(plan, streams, None)?;
+    let has_init = matches!(spawned, Spawned::Preparing(..));
+    let first = settle(spawned)?;
+    if !has_init {
+        return Ok((first, None));
+    }
+    let entry = Entry { process: first.pidfd.as_ref().unwrap().as_fd() };
+    match spawner.spawn_inside(plan, streams, None, entry).and_then(settle) {
+        Ok(main) => Ok((main, Some(first))),
+        Err(error) => {
+            first.kill_and_reap();
+            Err(error)
+        }
     }
 }
 
@@ -97,13 +120,17 @@ fn run_in(spawner: &mut Spawner, spec: &TaskSpec) -> Result<(ExitStatus, String)
     let plan = spawner.plan(spec)?;
     let end = Some(writer.as_raw_fd());
     let streams = Streams { stdin: None, stdout: end, stderr: end };
-    let spawned = spawner.spawn(&plan, streams, None);
+    let started = start(spawner, &plan, streams);
     // Before the reading: it ends when nobody else has the writing end.
     drop(writer);
-    let child = settle(spawned?)?;
+    let (child, init) = started?;
     let mut text = String::new();
     std::fs::File::from(reader).read_to_string(&mut text).unwrap();
-    Ok((wait(&child), text))
+    let status = wait(&child);
+    if let Some(init) = init {
+        init.kill_and_reap();
+    }
+    Ok((status, text))
 }
 
 fn run(way: Way, spec: &TaskSpec) -> Result<(ExitStatus, String), StartError> {
