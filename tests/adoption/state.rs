@@ -275,7 +275,8 @@ fn a_task_file_starts_what_a_stop_has_ended_and_nothing_else() {
     let runs = life.text_path("runs");
     let task = |name: &str, end: &str| {
         format!(
-            "[task.{name}]\ncommand = \"/bin/sh\"\nargs = [\"-c\", \"echo {name} >> {runs}; {end}\"]\n\
+            "[task.{name}]\ncommand = \"/bin/sh\"\n\
+             args = [\"-c\", \"echo {name} >> {runs}; {end}\"]\n\
              env = {{ PATH = \"/usr/bin:/bin\" }}\n"
         )
     };

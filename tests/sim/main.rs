@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod check;
+mod crashes;
 mod fault;
 mod kinds;
 mod scenes;

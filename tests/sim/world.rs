@@ -2,6 +2,7 @@
 //! own, and asks the engine for things as users do.
 
 use crate::check::Checker;
+use crate::crashes::Journal;
 use crate::fault::{Faults, Random};
 use crate::users::any_request;
 use ostler::engine::{Action, Config, Engine, Input, Output, Updated};
@@ -17,33 +18,42 @@ pub(crate) struct World {
     pub(crate) check: Checker,
     pub(crate) random: Random,
     pub(crate) faults: Faults,
+    /// What outlives the supervisor, where that may die.
+    pub(crate) journal: Option<Journal>,
     now: Mono,
     /// What happens when, by itself.
-    agenda: BTreeMap<(Mono, u64), (TaskId, u64, Happening)>,
-    runs: BTreeMap<TaskId, Run>,
+    pub(crate) agenda: BTreeMap<(Mono, u64), (TaskId, u64, Happening)>,
+    pub(crate) runs: BTreeMap<TaskId, Run>,
     order: u64,
     next_pid: i32,
     next_ticket: u64,
 }
 
 /// The processes of a run.
-#[derive(Clone)]
-struct Run {
-    number: u64,
+#[derive(Clone, Default)]
+pub(crate) struct Run {
+    pub(crate) number: u64,
     pid: Option<Pid>,
-    exec: bool,
-    aborted: bool,
-    main: bool,
-    main_told: bool,
-    rest: u64,
-    awaits_empty: bool,
-    empty: bool,
+    pub(crate) exec: bool,
+    pub(crate) aborted: bool,
+    pub(crate) main: bool,
+    pub(crate) main_told: bool,
+    pub(crate) rest: u64,
+    pub(crate) awaits_empty: bool,
+    pub(crate) empty: bool,
     stubborn: bool,
     oom: bool,
 }
 
+impl Run {
+    /// Nothing of it is there.
+    pub(crate) fn gone(number: u64) -> Run {
+        Run { number, ..Run::default() }
+    }
+}
+
 #[derive(Clone, Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Spawned,
     Exec,
     Fails,
@@ -71,6 +81,7 @@ impl World {
             check: Checker::default(),
             random,
             faults,
+            journal: None,
             now: Mono::default(),
             agenda: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -163,14 +174,21 @@ impl World {
         self.drain(false);
     }
 
-    fn drain(&mut self, expired: bool) {
+    pub(crate) fn drain(&mut self, expired: bool) {
         let now = self.now();
         while let Some(output) = self.engine.next_output() {
+            if let Output::Do(_, Action::Spawn { .. }) = output {
+                self.take_down();
+            }
+            if self.dies() {
+                return self.die();
+            }
             self.check.output(now, &output, &self.engine);
             if let Output::Do(task, action) = output {
                 self.perform(task, action);
             }
         }
+        self.take_down();
         self.check.after_step(now, &self.engine, expired);
     }
 
@@ -259,7 +277,10 @@ impl World {
         let untold = self.random.percent(50);
         let wait = self.kill_delay();
         let Some(run) = self.runs.get_mut(&task) else { return };
-        run.aborted = true;
+        if std::mem::replace(&mut run.aborted, true) {
+            // By the supervisor that found it.
+            return;
+        }
         if run.pid.is_none() || !races {
             return self.later(task, wait, Happening::Aborted);
         }
@@ -309,7 +330,7 @@ impl World {
         self.later(task, late, Happening::Tell(Input::OutputDelivered));
     }
 
-    fn later(&mut self, task: TaskId, wait: Duration, happening: Happening) {
+    pub(crate) fn later(&mut self, task: TaskId, wait: Duration, happening: Happening) {
         let number = self.runs.get(&task).map_or(0, |run| run.number);
         self.order += 1;
         self.agenda.insert((self.now + wait, self.order), (task, number, happening));
@@ -386,7 +407,7 @@ impl World {
         self.tell(task, Input::ExecSucceeded);
     }
 
-    fn look_if_empty(&mut self, task: TaskId) {
+    pub(crate) fn look_if_empty(&mut self, task: TaskId) {
         let Some(run) = self.runs.get_mut(&task) else { return };
         if run.main_told && run.rest == 0 && run.awaits_empty && !run.empty {
             run.empty = true;
@@ -429,7 +450,7 @@ impl World {
         }
     }
 
-    fn kill_delay(&mut self) -> Duration {
+    pub(crate) fn kill_delay(&mut self) -> Duration {
         if self.random.percent(self.faults.unkillable) {
             self.random.millis(60_000)
         } else {
