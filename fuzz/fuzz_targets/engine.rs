@@ -4,6 +4,8 @@
 
 mod check;
 mod fault;
+#[path = "../../tests/sim/journal.rs"]
+mod journal;
 #[path = "../../tests/sim/users.rs"]
 mod users;
 #[path = "../../tests/sim/world.rs"]

@@ -2,9 +2,10 @@
 
 use super::arguments::{Arguments, DaemonArguments, UpArguments, Verb};
 use super::client::{self, Session};
+use super::complain::complain;
 use super::failure::{Failure, OWN, UsageError};
 use super::output::report;
-use super::{check, completions, daemon, man, run, up};
+use super::{check, completions, daemon, man, run, top, up};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -13,7 +14,11 @@ use std::process::ExitCode;
 
 /// The program: reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
-    let words = signals_as_flags(std::env::args_os().collect());
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(command) = kept_command(&words) {
+        return keep(command);
+    }
+    let words = signals_as_flags(words);
     let parsed = Arguments::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Arguments::from_arg_matches(&matches).map(|read| (matches, read)));
@@ -40,9 +45,30 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
         Verb::Up(arguments) => up::up(UpArguments { socket, ..arguments }),
         Verb::Daemon(arguments) => daemon::daemon(DaemonArguments { socket, ..arguments }),
         Verb::Check(arguments) => check::check(arguments),
+        Verb::Keeper(arguments) => keep(&arguments.command),
         verb => {
             let session = Session::new(name, json, socket);
             finish(&what, json, mirrors, ask(&session, verb))
+        }
+    }
+}
+
+/// The command of `ostler keeper COMMAND...`, found without the parser of flags: that would stay in
+/// the memory of a process that is to be small.
+fn kept_command(words: &[OsString]) -> Option<&[OsString]> {
+    let rest = words.strip_prefix(&[words.first()?.clone(), "keeper".into()])?;
+    let dashed = rest.first()? == "--";
+    let command = if dashed { rest.get(1..)? } else { rest };
+    let is_command = dashed || !command.first()?.as_encoded_bytes().starts_with(b"-");
+    (is_command && !command.is_empty()).then_some(command)
+}
+
+fn keep(command: &[OsString]) -> ExitCode {
+    match crate::keeper::keep(command) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            complain("keeper", why);
+            ExitCode::FAILURE
         }
     }
 }
@@ -75,12 +101,10 @@ fn ask(session: &Session, verb: Verb) -> Result<u8, Failure> {
         Verb::Version(arguments) => client::version(session, &arguments),
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Man(arguments) => man::man(&arguments),
-        Verb::Top
-        | Verb::Keeper(_)
-        | Verb::Run(_)
-        | Verb::Up(_)
-        | Verb::Daemon(_)
-        | Verb::Check(_) => Err(Failure::Other("not available in this version".to_owned())),
+        Verb::Top(arguments) => top::top(session, &arguments),
+        Verb::Keeper(_) | Verb::Run(_) | Verb::Up(_) | Verb::Daemon(_) | Verb::Check(_) => {
+            Err(Failure::Other("not available in this version".to_owned()))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod socket;
 mod table;
 mod task_file;
 mod task_flags;
+mod top;
 mod units;
 mod up;
 

@@ -37,13 +37,15 @@ fn without_null(value: &Value) -> Value {
     }
 }
 
-/// Says `ostler: WHAT: WHY` on standard error, or the failure as JSON.
+/// Says `ostler: WHAT: WHY` on standard error, or the failure as lines of JSON.
 pub(crate) fn report(what: &str, failure: &Failure, json: bool) {
     match failure {
         Failure::OutputClosed => {}
         failure if json => {
-            // Where standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", failure.to_json());
+            for object in failure.to_json() {
+                // Where standard error is closed there is nobody to tell.
+                let _ = writeln!(io::stderr(), "{object}");
+            }
         }
         failure => complain(what, failure),
     }

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod adopted;
+#[cfg(feature = "cli")]
+pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 #[cfg(feature = "control")]
@@ -13,9 +15,13 @@ mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
 pub(crate) mod clock;
+#[cfg(feature = "cli")]
+pub(crate) mod code_pages;
 mod dumpable;
 mod environment;
 mod executable;
+#[cfg(feature = "cli")]
+pub(crate) mod exit_pipe;
 mod explain;
 mod explain_namespaces;
 mod explain_privileges;
@@ -35,6 +41,8 @@ pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
 mod mounts;
 pub(crate) mod namespaces;
+#[cfg(feature = "cli")]
+pub(crate) mod notify_socket;
 pub(crate) mod own_process;
 mod passage;
 #[cfg(feature = "control")]
@@ -43,6 +51,8 @@ pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
 mod plan_init;
+#[cfg(feature = "cli")]
+pub(crate) mod poll;
 pub(crate) mod privileges;
 #[cfg(feature = "stats")]
 pub(crate) mod process_list;
@@ -53,12 +63,16 @@ mod program;
 mod raw;
 #[cfg(feature = "stats")]
 pub(crate) mod reader;
+#[cfg(feature = "cli")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 #[cfg(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod seccomp;
 #[cfg(not(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[path = "seccomp_absent.rs"]
 pub(crate) mod seccomp;
+#[cfg(feature = "cli")]
+pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

@@ -81,7 +81,7 @@ fn blocking_ttou<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> 
     result
 }
 
-fn nix_signal(signal: Signal) -> Result<nix::sys::signal::Signal, Errno> {
+pub(super) fn nix_signal(signal: Signal) -> Result<nix::sys::signal::Signal, Errno> {
     nix::sys::signal::Signal::try_from(signal.number())
 }
 

@@ -43,6 +43,8 @@ impl Signal {
     pub const INT: Signal = Signal(2);
     /// SIGQUIT.
     pub const QUIT: Signal = Signal(3);
+    /// SIGABRT.
+    pub const ABRT: Signal = Signal(6);
     /// SIGKILL.
     pub const KILL: Signal = Signal(9);
     /// SIGUSR1.
@@ -51,10 +53,14 @@ impl Signal {
     pub const USR2: Signal = Signal(12);
     /// SIGTERM.
     pub const TERM: Signal = Signal(15);
+    /// SIGCHLD.
+    pub const CHLD: Signal = Signal(17);
     /// SIGCONT.
     pub const CONT: Signal = Signal(18);
     /// SIGSTOP.
     pub const STOP: Signal = Signal(19);
+    /// SIGTSTP.
+    pub const TSTP: Signal = Signal(20);
     /// SIGWINCH.
     pub const WINCH: Signal = Signal(28);
     /// SIGRTMAX, the last one.

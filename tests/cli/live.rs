@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A daemon of its own; it ends with all its tasks when the test does.
-struct Node {
+pub(crate) struct Node {
     directory: tempfile::TempDir,
     daemon: Child,
 }
 
 impl Node {
     #[track_caller]
-    fn start() -> Node {
+    pub(crate) fn start() -> Node {
         let directory = tempfile::tempdir().expect("directory");
         let socket = directory.path().join("socket");
         let daemon = ostler(&["daemon", "--socket", socket.to_str().expect("UTF-8")])
@@ -32,7 +32,7 @@ impl Node {
         node
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
@@ -49,7 +49,7 @@ impl Node {
 
     /// What a verb that has to succeed prints.
     #[track_caller]
-    fn get(&self, arguments: &[&str]) -> String {
+    pub(crate) fn get(&self, arguments: &[&str]) -> String {
         let outcome = self.ask(arguments);
         assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         outcome.stdout
@@ -63,13 +63,13 @@ impl Node {
 
     /// The status of a task.
     #[track_caller]
-    fn status(&self, name: &str) -> Value {
+    pub(crate) fn status(&self, name: &str) -> Value {
         self.json(&["inspect", "--json", name]).remove(0)
     }
 
     /// Starts a shell as a task with these flags.
     #[track_caller]
-    fn shell(&self, flags: &[&str], script: &str) {
+    pub(crate) fn shell(&self, flags: &[&str], script: &str) {
         let mut arguments = vec!["launch", "--env", "PATH"];
         arguments.extend(flags);
         arguments.extend(["--", "/bin/sh", "-c", script]);
@@ -89,7 +89,7 @@ impl Drop for Node {
 
 /// Waits until there is an answer.
 #[track_caller]
-fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = answer() {

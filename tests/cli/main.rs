@@ -6,6 +6,7 @@
 mod answering;
 mod client;
 mod live;
+mod top;
 mod usage;
 
 use std::process::{Command, Output, Stdio};

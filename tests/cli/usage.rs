@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "run",
     "up",
     "daemon",
@@ -22,6 +22,7 @@ const VERBS: [&str; 21] = [
     "logs",
     "events",
     "rm",
+    "top",
     "reload",
     "shutdown",
     "check",

@@ -9,6 +9,7 @@
 mod check;
 mod crashes;
 mod fault;
+mod journal;
 mod kinds;
 mod scenes;
 mod shutdowns;

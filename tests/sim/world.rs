@@ -2,8 +2,8 @@
 //! own, and asks the engine for things as users do.
 
 use crate::check::Checker;
-use crate::crashes::Journal;
 use crate::fault::{Faults, Random};
+use crate::journal::Journal;
 use crate::users::any_request;
 use ostler::engine::{Action, Config, Engine, Input, Output, Updated};
 use ostler::{

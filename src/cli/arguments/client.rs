@@ -268,6 +268,39 @@ pub(crate) struct RmArguments {
     pub(crate) json: bool,
 }
 
+/// Show the tasks on a full screen, live
+///
+/// Keys: arrows choose a task, Enter looks at it, S stops, R restarts, K signals it (each asks
+/// first), / filters, < and > sort, a shows exited tasks, ? is help, q leaves.
+#[derive(Args, Debug)]
+pub(crate) struct TopArguments {
+    /// Measure this often; at least 100ms
+    #[arg(long, value_name = "DURATION", default_value = "1s",
+          value_parser = parse_positive_duration)]
+    pub(crate) interval: Duration,
+    /// Begin with this order
+    #[arg(long, value_enum, value_name = "COLUMN", default_value_t = SortChoice::Cpu)]
+    pub(crate) sort: SortChoice,
+    /// Begin with the tasks that have this text in name, state or command
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Exited tasks, too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+/// What a table is sorted by.
+#[derive(ValueEnum, Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum SortChoice {
+    Name,
+    State,
+    Cpu,
+    Rss,
+    Io,
+    Restarts,
+    Uptime,
+}
+
 /// Let the daemon read its task file again
 #[derive(Args, Debug)]
 pub(crate) struct ReloadArguments {

@@ -7,8 +7,9 @@ mod task;
 pub(crate) use client::{
     CompletionsArguments, EventsArguments, ExecArguments, IfExistsChoice, InspectArguments,
     LaunchArguments, LogsArguments, ManArguments, PsArguments, ReloadArguments, RestartArguments,
-    RmArguments, ShutdownArguments, SignalArguments, StartArguments, StatsArguments, StopArguments,
-    UpdateArguments, UpgradeArguments, VersionArguments, WaitArguments,
+    RmArguments, ShutdownArguments, SignalArguments, SortChoice, StartArguments, StatsArguments,
+    StopArguments, TopArguments, UpdateArguments, UpgradeArguments, VersionArguments,
+    WaitArguments,
 };
 pub(crate) use host::{
     CgroupChoice, CheckArguments, DaemonArguments, ExitNotificationChoice, KeeperArguments, OnExit,
@@ -69,14 +70,11 @@ pub(crate) enum Verb {
     Update(UpdateArguments),
     Events(EventsArguments),
     Rm(RmArguments),
-    /// Live full-screen table of the tasks
-    #[command(hide = true)]
-    Top,
+    Top(TopArguments),
     Reload(ReloadArguments),
     #[command(hide = true)]
     Upgrade(UpgradeArguments),
     Shutdown(ShutdownArguments),
-    #[command(hide = true)]
     Keeper(KeeperArguments),
     Check(CheckArguments),
     Version(VersionArguments),

@@ -18,15 +18,7 @@ impl Connection {
     pub(crate) fn open(path: PathBuf) -> Result<Connection, Failure> {
         match Client::connect(&path) {
             Ok(client) => Ok(Connection { client, broken: false }),
-            Err(error) => {
-                let reason = match error.kind() {
-                    ErrorKind::NotFound => "there is no such socket".to_owned(),
-                    ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
-                    ErrorKind::PermissionDenied => "permission denied".to_owned(),
-                    _ => error.to_string(),
-                };
-                Err(Failure::NoDaemon { path, reason })
-            }
+            Err(error) => Err(Failure::unreachable(&path, &error)),
         }
     }
 

@@ -36,34 +36,54 @@ pub(crate) fn events(session: &Session, arguments: &EventsArguments) -> Result<u
 fn describe(event: &Value, coloured: bool) -> String {
     let time = event.get("time_us").and_then(Value::as_u64).map(show_time).unwrap_or_default();
     let kind = text_of(event, "kind");
-    let tone = match kind {
+    let name = printable(text_of(event, "name"));
+    let shown = paint(&printable(kind), event_tone(kind), coloured);
+    let time = paint(&time, Tone::Faint, coloured);
+    format!("{time} {name} {shown} {}", detail(event)).trim_end().to_owned()
+}
+
+/// How a kind of event looks.
+pub(crate) fn event_tone(kind: &str) -> Tone {
+    match kind {
         "started" | "adopted" => Tone::Good,
         "start_failed" | "oom_killed" | "stuck" | "output_lost" => Tone::Bad,
         "stopping" | "killed" | "backoff" | "output_stalled" => Tone::Warning,
         _ => Tone::Plain,
-    };
-    let name = printable(text_of(event, "name"));
-    let kind = paint(&printable(kind), tone, coloured);
-    let line = format!("{} {name} {kind} {}", paint(&time, Tone::Faint, coloured), detail(event));
-    line.trim_end().to_owned()
+    }
 }
 
-/// The event's own detail, else what its status says of the matter.
 fn detail(event: &Value) -> String {
-    let status = event.get("status").unwrap_or(&Value::Null);
-    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_i64);
-    if let Some(detail) = event.get("detail").and_then(Value::as_str) {
-        return printable(detail);
-    }
-    match text_of(event, "kind") {
-        "started" => number("/pid").map(|pid| format!("pid {pid}")),
-        "start_failed" => status.pointer("/error/message").and_then(Value::as_str).map(printable),
-        "exited" => match (number("/exit/exit_code"), number("/exit/signal")) {
-            (Some(-1), _) => Some("status not known".to_owned()),
-            (_, Some(signal @ 1..)) => Some(format!("signal {signal}")),
-            (code, _) => code.map(|code| format!("exit code {code}")),
-        },
-        _ => None,
+    let number = |pointer: &str| event.pointer(pointer).and_then(Value::as_i64);
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let code = number("/status/exit/exit_code");
+    event_detail(
+        text_of(event, "kind"),
+        text("/detail"),
+        number("/status/pid"),
+        code.map(|code| (code, number("/status/exit/signal").unwrap_or(0))),
+        text("/status/error/message"),
+    )
+}
+
+/// The event's own detail, else what its status says of the matter: the pid, the exit code and
+/// signal, why it did not start.
+pub(crate) fn event_detail(
+    kind: &str,
+    detail: Option<&str>,
+    pid: Option<i64>,
+    exit: Option<(i64, i64)>,
+    error: Option<&str>,
+) -> String {
+    match (detail, kind) {
+        (Some(detail), _) => Some(printable(detail)),
+        (None, "started") => pid.map(|pid| format!("pid {pid}")),
+        (None, "start_failed") => error.map(printable),
+        (None, "exited") => exit.map(|exit| match exit {
+            (-1, _) => "status not known".to_owned(),
+            (_, signal @ 1..) => format!("signal {signal}"),
+            (code, _) => format!("exit code {code}"),
+        }),
+        (None, _) => None,
     }
     .unwrap_or_default()
 }

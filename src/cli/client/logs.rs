@@ -86,7 +86,9 @@ fn streams_of(
     Ok(kept_streams(task))
 }
 
-fn kept_streams(task: &Value) -> Vec<&'static str> {
+/// Of a task as Inspect tells it: its streams that are kept in a file, the same file once; where
+/// none is, the first.
+pub(crate) fn kept_streams(task: &Value) -> Vec<&'static str> {
     let path = |stream: &str| {
         let sink = task.get(stream).filter(|sink| text_of(sink, "kind") == "file")?;
         sink.get("path").and_then(Value::as_str)

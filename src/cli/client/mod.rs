@@ -14,13 +14,13 @@ mod stats;
 mod supervisor;
 mod wait;
 
-pub(crate) use events::events;
+pub(crate) use events::{event_detail, event_tone, events};
 pub(crate) use exec::exec;
-pub(crate) use inspect::inspect;
+pub(crate) use inspect::{inspect, show_time};
 pub(crate) use launch::launch;
 pub(crate) use lifecycle::{remove, restart, signal, start, stop};
-pub(crate) use logs::logs;
-pub(crate) use ps::ps;
+pub(crate) use logs::{kept_streams, logs};
+pub(crate) use ps::{ps, state_text, state_tone};
 pub(crate) use session::Session;
 pub(crate) use stats::stats;
 pub(crate) use supervisor::{reload, shutdown, update, upgrade, version};

@@ -75,7 +75,7 @@ fn row(task: &Value, usage: &Value) -> Vec<Cell> {
     let command = task.get("command").and_then(Value::as_str).map(str::to_owned);
     vec![
         text_of(task, "name").into(),
-        Cell::toned(describe_state(task), state_tone(task)),
+        Cell::toned(describe_state(task), state_tone(state, exit_code(task))),
         or_dash(number("pid").map(|pid| pid.to_string())).into(),
         or_dash(uptime.map(show_duration)).into(),
         number("restarts").unwrap_or(0).to_string().into(),
@@ -86,26 +86,31 @@ fn row(task: &Value, usage: &Value) -> Vec<Cell> {
 }
 
 /// The state, with the exit code of an exited task: `exited (1)`.
-pub(crate) fn describe_state(task: &Value) -> String {
-    let state = text_of(task, "state");
-    let code = task.pointer("/exit/exit_code").and_then(Value::as_i64);
-    match (state, code) {
+fn describe_state(task: &Value) -> String {
+    let error = task.get("error").is_some_and(|error| !error.is_null());
+    state_text(text_of(task, "state"), exit_code(task), error)
+}
+
+fn exit_code(task: &Value) -> Option<i64> {
+    task.pointer("/exit/exit_code").and_then(Value::as_i64)
+}
+
+/// The state, with the exit code of an exited task; `error`: its last start failed.
+pub(crate) fn state_text(state: &str, exit_code: Option<i64>, error: bool) -> String {
+    match (state, exit_code) {
         ("exited", Some(-1)) => "exited (unknown)".to_owned(),
         ("exited", Some(code)) => format!("exited ({code})"),
-        ("exited", None) if task.get("error").is_some_and(|error| !error.is_null()) => {
-            "exited (not started)".to_owned()
-        }
+        ("exited", None) if error => "exited (not started)".to_owned(),
         _ => state.to_owned(),
     }
 }
 
-fn state_tone(task: &Value) -> Tone {
-    match text_of(task, "state") {
+/// How a state looks.
+pub(crate) fn state_tone(state: &str, exit_code: Option<i64>) -> Tone {
+    match state {
         "running" => Tone::Good,
         "pending" | "stopping" | "backoff" => Tone::Warning,
-        "exited" if task.pointer("/exit/exit_code").and_then(Value::as_i64) == Some(0) => {
-            Tone::Faint
-        }
+        "exited" if exit_code == Some(0) => Tone::Faint,
         "exited" => Tone::Bad,
         _ => Tone::Plain,
     }

@@ -3,6 +3,7 @@
 mod change;
 mod declared;
 mod metrics;
+mod passed;
 mod settings;
 mod tasks;
 mod transitions;
@@ -13,6 +14,7 @@ use super::logging::{self, Style};
 use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
+use crate::sys::own_process;
 use crate::vocabulary::{Event, Request, Signal, Ticket};
 use metrics::Collected;
 use settings::{Refusal, Settings};
@@ -103,6 +105,7 @@ impl Daemon {
             ending: None,
         };
         daemon.notifier.ready();
+        own_process::give_back_memory_of_start();
         Ok(daemon)
     }
 

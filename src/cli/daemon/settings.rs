@@ -1,9 +1,10 @@
 //! How the daemon is to be, from its flags and what its starter has passed.
 
+use super::passed::Passed;
 use crate::cli::arguments::{CgroupChoice, DaemonArguments, ExitNotificationChoice, OnExit};
 use crate::cli::socket::socket_path;
 use crate::cli::task_file::{self, TaskFile};
-use crate::control::{ServerOptions, passed_descriptors};
+use crate::control::ServerOptions;
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited, unix_socket};
 use crate::vocabulary::limits::{METRICS_INTERVAL_DEFAULT, STATS_INTERVAL_MIN};
@@ -61,12 +62,7 @@ pub(super) enum MetricsTarget {
 impl Settings {
     /// Takes over passed descriptors, so nothing else may have been opened before.
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
-        let passed = passed_descriptors()
-            .map_err(|error| Refusal::failed(format_args!("LISTEN_FDS: {error}")))?;
-        if let Some(index) = passed.iter().position(|fd| !unix_socket::is_listening(fd.as_fd())) {
-            let why = format_args!("LISTEN_FDS: number {} is no listening Unix socket", index + 1);
-            return Err(Refusal::failed(why));
-        }
+        let passed = Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -79,7 +75,7 @@ impl Settings {
             Some(path) => load(path)?,
             None => TaskFile::default(),
         };
-        let listeners: Vec<UnixListener> = passed.into_iter().map(UnixListener::from).collect();
+        let listeners = passed.listeners;
         let socket = match arguments.socket.as_deref() {
             Some("none") => None,
             // The sockets that were passed are instead of the usual one.

@@ -32,7 +32,7 @@ pub(super) struct StateLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<String>,
     start_timeout_ms: u64,
-    run: u64,
+    pub(super) run: u64,
     began_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     started_us: Option<u64>,
