@@ -1,20 +1,25 @@
 //! Stands in for the module of the same name in tests/sim, which knows what a sensible world does.
 //! Here only what must hold in any world is checked.
 
-use ostler::engine::{Engine, Input, Output};
-use ostler::{Now, Request, TaskId, Ticket};
-use std::collections::BTreeSet;
+use ostler::engine::{Engine, ExecAction, ExecInput, Input, Output};
+use ostler::{ExecId, Now, Request, TaskId, Ticket};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Default)]
 pub(crate) struct Checker {
     /// Asked and not answered yet.
     waiting: BTreeSet<Ticket>,
     sequence: u64,
+    /// The last one.
+    asked: Option<Ticket>,
+    /// Who asked for each command.
+    execs: BTreeMap<ExecId, Ticket>,
 }
 
 impl Checker {
     pub(crate) fn request(&mut self, _: Now, ticket: Ticket, _: &Request, _: &Engine) {
         self.waiting.insert(ticket);
+        self.asked = Some(ticket);
     }
 
     /// False where it is answered already.
@@ -24,9 +29,25 @@ impl Checker {
 
     pub(crate) fn input(&mut self, _: Now, _: TaskId, _: &Input) {}
 
+    pub(crate) fn exec_input(&mut self, _: ExecId, _: &ExecInput) {}
+
+    /// Its asker is not answered any more.
+    pub(crate) fn exec_unwanted(&mut self, exec: ExecId) {
+        if let Some(ticket) = self.execs.remove(&exec) {
+            self.waiting.remove(&ticket);
+        }
+    }
+
     pub(crate) fn output(&mut self, _: Now, output: &Output, engine: &Engine) {
         match output {
             Output::Do(..) => {}
+            Output::Exec(exec, ExecAction::Spawn { .. }) => {
+                if let Some(ticket) = self.asked {
+                    self.execs.insert(*exec, ticket);
+                }
+            }
+            Output::Exec(exec, ExecAction::Forget) => drop(self.execs.remove(exec)),
+            Output::Exec(..) | Output::ExecEnded(_) => {}
             Output::Reply(ticket, _) => {
                 assert!(self.waiting.remove(ticket), "{ticket:?} is answered and nobody waits");
             }

@@ -3,9 +3,13 @@
 #![no_main]
 
 mod check;
+#[path = "../../tests/sim/commands.rs"]
+mod commands;
 mod fault;
 #[path = "../../tests/sim/journal.rs"]
 mod journal;
+#[path = "../../tests/sim/noise.rs"]
+mod noise;
 #[path = "../../tests/sim/users.rs"]
 mod users;
 #[path = "../../tests/sim/world.rs"]

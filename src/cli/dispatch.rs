@@ -6,6 +6,7 @@ use super::complain::complain;
 use super::failure::{Failure, OWN, UsageError};
 use super::output::report;
 use super::{check, completions, daemon, man, run, top, up};
+use crate::sys::own_program;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -40,6 +41,12 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
         let why = UsageError("--socket: this verb asks no daemon".to_owned());
         return finish(name, json, mirrors, Err(why.into()));
     }
+    if gives_tasks_a_root(&verb)
+        && let Err(why) = own_program::seal()
+    {
+        let risk = "a task that runs as root in a root of its own could write to this program";
+        complain(name, format_args!("cannot start from a sealed copy: {why}; {risk}"));
+    }
     match verb {
         Verb::Run(arguments) => run::run(*arguments),
         Verb::Up(arguments) => up::up(UpArguments { socket, ..arguments }),
@@ -70,6 +77,15 @@ fn keep(command: &[OsString]) -> ExitCode {
             complain("keeper", why);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether tasks of this process may have a root of their own.
+fn gives_tasks_a_root(verb: &Verb) -> bool {
+    match verb {
+        Verb::Run(arguments) => arguments.task.isolation.root.is_some(),
+        Verb::Up(_) | Verb::Daemon(_) => true,
+        _ => false,
     }
 }
 

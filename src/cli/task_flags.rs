@@ -47,8 +47,9 @@ impl TaskFlags {
         let isolation = self.isolation.to_isolation(current)?;
         // A directory inside another root is not one of the caller's.
         let rooted = isolation.root.is_some();
+        let inside = |dir: &String| if rooted { dir.clone() } else { join(current, dir) };
         let work_dir = match &self.work_dir {
-            Some(dir) => Some(if rooted { dir.clone() } else { join(current, dir) }),
+            Some(dir) => Some(inside(dir)),
             None => (running && !rooted).then(|| current.to_owned()),
         };
         let resources = self.resources.to_resources()?;
@@ -56,7 +57,7 @@ impl TaskFlags {
             args: words.collect(),
             env: environment(&self.env_file, &self.env)?,
             inherit_env: self.inherit_env || running,
-            task_dir: self.task_dir.as_deref().map(|dir| join(current, dir)),
+            task_dir: self.task_dir.as_ref().map(inside),
             work_dir,
             stdout,
             stderr,
@@ -266,6 +267,15 @@ mod tests {
         };
         assert_eq!(task.isolation.as_deref(), Some(&isolation));
         assert_eq!(spec("run", &["--root", "r"]).expect("a task").work_dir, None);
+        let flags = ["--root", "r", "--task-dir", "/t", "--landlock", "/usr:rx"];
+        let task = spec("run", &flags).expect("a task");
+        assert_eq!(task.task_dir.as_deref(), Some("/t"));
+        for (flag, field) in [("--task-dir", "task_dir: "), ("--work-dir", "work_dir: ")] {
+            let why = spec("run", &["--root", "r", flag, "x"]).expect_err("refused").to_string();
+            assert!(why.starts_with(field), "{why}");
+        }
+        let why = spec("run", &["--root", "r", "--landlock", "x"]).expect_err("refused");
+        assert!(why.to_string().starts_with("isolation.landlock[0].path: "), "{why}");
     }
 
     #[test]

@@ -110,6 +110,29 @@ impl Client {
         }
     }
 
+    /// Calls a method after whose reply the connection carries something else. The answer: the
+    /// reply, the connection, and what of that something has come already.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn upgrade(
+        mut self,
+        method: &str,
+        parameters: Value,
+    ) -> Result<(Value, UnixStream, Vec<u8>), CallError> {
+        let call = json!({ "method": method, "parameters": parameters, "upgrade": true });
+        if let Err(error) = self.send(&call) {
+            return Err(self.refusal(error));
+        }
+        match self.receive()? {
+            (reply, false) => {
+                let early = self.stream.buffer().to_vec();
+                Ok((reply, self.stream.into_inner(), early))
+            }
+            (_, true) => Err(CallError::Protocol("more than one reply".to_owned())),
+        }
+    }
+
     /// Calls a method and wants no answer.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::calls::Stream;
 use super::host_calls::ReloadTicket;
 use super::session::Session;
+use super::upgraded::Upgraded;
 use crate::reactor::WatchId;
 use crate::sys::channel::Channel;
 use crate::vocabulary::Ticket;
@@ -51,6 +52,8 @@ pub(super) enum Pending {
     Host(ReloadTicket),
     /// It is answered piece by piece.
     Streams(Stream),
+    /// The connection carries the streams of a command.
+    Upgraded(Box<Upgraded>),
 }
 
 /// The client is not there any more.

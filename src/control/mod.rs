@@ -7,9 +7,11 @@ mod calls;
 mod client;
 mod connection;
 mod failure;
+pub(crate) mod frames;
 mod history;
 mod host_calls;
 mod journal;
+mod leaving;
 mod listening;
 mod logs;
 mod message;
@@ -21,6 +23,7 @@ mod session;
 mod socket;
 mod stats_streams;
 mod ticks;
+mod upgraded;
 mod wire;
 
 #[cfg(fuzzing)]

@@ -6,10 +6,11 @@ use super::history::History;
 use super::host_calls::HostCalls;
 use super::listening::Listening;
 use super::logs::Watching;
+use super::upgraded;
 use crate::reactor::{Ready, Supervisor, WatchId};
 use crate::sys::channel::Channel;
 use crate::vocabulary::limits::CONNECTIONS_DEFAULT;
-use crate::vocabulary::{Event, EventKind, Reply, Ticket};
+use crate::vocabulary::{Answer, Event, EventKind, ExecId, Executed, Reply, Ticket};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -86,46 +87,51 @@ pub struct Server {
     history: History,
     pub(super) connections: Slab<Connection>,
     pub(super) listening: Listening,
-    watches: HashMap<WatchId, Watched>,
-    askers: HashMap<Ticket, Asker>,
+    pub(super) watches: HashMap<WatchId, Watched>,
+    pub(super) askers: HashMap<Ticket, Asker>,
+    /// The connections that carry the streams of commands.
+    pub(super) execs: HashMap<ExecId, usize>,
     pub(super) host_calls: HostCalls,
     /// Connections to be served.
     queue: VecDeque<usize>,
     /// Those that stream events.
-    event_streams: BTreeSet<usize>,
+    pub(super) event_streams: BTreeSet<usize>,
     /// Those that follow a log.
-    followers: BTreeSet<usize>,
+    pub(super) followers: BTreeSet<usize>,
     /// Those that wait for figures.
     pub(super) stats_streams: BTreeSet<usize>,
-    watching: Option<Watching>,
+    pub(super) watching: Option<Watching>,
     /// Those whose queue is full.
     pub(super) full: BTreeSet<usize>,
     /// When followers and listeners are looked at that nothing tells about.
     look_at: Option<Instant>,
     host_replies: VecDeque<(Ticket, Reply)>,
     host_ready: VecDeque<Ready>,
+    pub(super) host_exec_ends: VecDeque<Executed>,
     shutdown_done: Option<Instant>,
-    input_ended: bool,
+    pub(super) input_ended: bool,
     /// Where what clients send is read into.
     pub(super) scratch: Vec<u8>,
 }
 
 /// What a watched descriptor is.
 #[derive(Copy, Clone, Debug)]
-enum Watched {
+pub(super) enum Watched {
     Listener(usize),
     Reader(usize),
     Writer(usize),
+    /// A stream of a command.
+    Exec(usize, upgraded::Stream),
     Files,
 }
 
 /// Who is to be answered.
 #[derive(Debug)]
-struct Asker {
+pub(super) struct Asker {
     /// None: the call was oneway, or its asker has left.
-    connection: Option<usize>,
+    pub(super) connection: Option<usize>,
     method: String,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 impl Server {
@@ -138,6 +144,7 @@ impl Server {
             listening: Listening::new(),
             watches: HashMap::new(),
             askers: HashMap::new(),
+            execs: HashMap::new(),
             host_calls: HostCalls::default(),
             queue: VecDeque::new(),
             event_streams: BTreeSet::new(),
@@ -148,6 +155,7 @@ impl Server {
             look_at: None,
             host_replies: VecDeque::new(),
             host_ready: VecDeque::new(),
+            host_exec_ends: VecDeque::new(),
             shutdown_done: None,
             input_ended: false,
             scratch: Vec::new(),
@@ -203,6 +211,7 @@ impl Server {
         self.look(supervisor);
         self.wake_stats(supervisor);
         self.take_replies(supervisor);
+        self.take_exec_ends(supervisor);
         for _ in 0..ROUNDS {
             for _ in 0..self.queue.len() {
                 let Some(key) = self.queue.pop_front() else { break };
@@ -210,7 +219,9 @@ impl Server {
             }
             // After those who may have left, and make room.
             self.accept_all(supervisor);
-            if !self.take_replies(supervisor) {
+            let answered = self.take_replies(supervisor);
+            self.take_exec_ends(supervisor);
+            if !answered {
                 break;
             }
         }
@@ -325,6 +336,9 @@ impl Server {
                 }
                 self.wake(key);
             }
+            Watched::Exec(key, stream) => {
+                self.exec_ready(key, stream, (ready.readable, ready.writable));
+            }
             Watched::Files => {
                 for key in self.watching.as_ref().map(Watching::changed).unwrap_or_default() {
                     self.wake(key);
@@ -375,8 +389,12 @@ impl Server {
                 (Some(connection), Some(key)) => {
                     connection.pending = Pending::None;
                     let history = &self.history;
-                    let context = Context { supervisor, history, socket: None, reloads: false };
+                    let context =
+                        Context { supervisor, history, socket: None, stdio: false, reloads: false };
                     finish(&reply, &mut connection.session, &context);
+                    if let Ok(Answer::ExecStarted { exec, .. }) = reply {
+                        self.upgrade(supervisor, key, exec);
+                    }
                     self.wake(key);
                 }
                 _ => {
@@ -429,41 +447,6 @@ impl Server {
             Err(error) => {
                 log::warn!("cannot watch files, looks at followed logs each second: {error}");
                 None
-            }
-        }
-    }
-
-    /// A stream has ended.
-    pub(super) fn stopped_streaming(&mut self, key: usize, stream: Stream) {
-        self.event_streams.remove(&key);
-        self.followers.remove(&key);
-        self.stats_streams.remove(&key);
-        if let Stream::Logs(mut log) = stream {
-            log.unwatch(self.watching.as_mut(), key);
-        }
-    }
-
-    /// Lets a client go. What it asked for goes on, but for its waiting.
-    pub(super) fn remove(&mut self, supervisor: &mut Supervisor, key: usize) {
-        let Some(connection) = self.connections.try_remove(key) else { return };
-        self.input_ended |= connection.stdio;
-        for wire in [Some(connection.reader), connection.writer].into_iter().flatten() {
-            if let Some(watch) = wire.watch {
-                self.watches.remove(&watch);
-                supervisor.unwatch(watch, wire.channel.as_fd());
-            }
-        }
-        match connection.pending {
-            Pending::None => {}
-            Pending::Host(ticket) => self.host_calls.forget(ticket),
-            Pending::Streams(stream) => self.stopped_streaming(key, stream),
-            Pending::Asked(ticket) => {
-                let Some(asker) = self.askers.get_mut(&ticket) else { return };
-                asker.connection = None;
-                if asker.kind == Kind::Wait {
-                    self.askers.remove(&ticket);
-                    supervisor.abandon(ticket);
-                }
             }
         }
     }

@@ -16,6 +16,9 @@ impl Server {
     pub(super) fn serve(&mut self, supervisor: &mut Supervisor, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.queued = false;
+        if matches!(connection.pending, Pending::Upgraded(_)) {
+            return self.serve_upgraded(supervisor, key);
+        }
         self.scratch.resize(READ_BYTES, 0);
         if connection.receive(&mut self.scratch).is_err() {
             return self.remove(supervisor, key);
@@ -47,7 +50,7 @@ impl Server {
         for _ in 0..CALLS_PER_TURN {
             let Some(connection) = self.connections.get_mut(key) else { return Step::Over };
             match &connection.pending {
-                Pending::Asked(_) | Pending::Host(_) => return Step::Idle,
+                Pending::Asked(_) | Pending::Host(_) | Pending::Upgraded(_) => return Step::Idle,
                 Pending::Streams(_) => match self.step(supervisor, key) {
                     Step::Over => {}
                     step => return step,
@@ -66,7 +69,8 @@ impl Server {
         let (oneway, method) = (call.oneway, call.method.clone());
         let Parts { history, socket, reloads, connections, .. } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { supervisor, history, socket, reloads };
+        let stdio = connection.stdio;
+        let mut context = Context { supervisor, history, socket, stdio, reloads };
         let progress = calls::begin(call, &mut connection.session, &mut context);
         match progress {
             Ok(Progress::Done) => {}
@@ -110,7 +114,8 @@ impl Server {
         let Parts { history, socket, reloads, connections, watching } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return Step::Idle };
         let Pending::Streams(stream) = &mut connection.pending else { return Step::Idle };
-        let mut context = Context { supervisor, history, socket, reloads };
+        let stdio = connection.stdio;
+        let mut context = Context { supervisor, history, socket, stdio, reloads };
         let mut step = stream.step(&mut connection.session, &mut context);
         if let (Step::Idle, Stream::Logs(log)) = (step, &mut *stream)
             && log.watch(watching, key)

@@ -1,8 +1,9 @@
 //! One connection without its descriptor: bytes in, calls one at a time in order, replies out.
 
 use super::failure::Failure;
+use super::frames;
 use super::message::{self, Call, Malformed};
-use crate::vocabulary::limits::{MESSAGE_BYTES_MAX, SEND_QUEUE_BYTES_MAX};
+use crate::vocabulary::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, SEND_QUEUE_BYTES_MAX};
 use serde::Serialize;
 
 /// The state of a connection. Without a call under way it holds no memory of its own.
@@ -22,6 +23,8 @@ enum State {
     Idle,
     /// A call waits for its answer, and holds up those after it.
     Answering { oneway: bool },
+    /// It carries something else than calls, for ever.
+    Raw,
     /// No call is taken any more; what is unsent is still sent.
     Closing,
 }
@@ -43,7 +46,12 @@ impl Session {
 
     /// Whether there is room for more of it. Calls that wait behind another one fill it up.
     pub(crate) fn wants_input(&self) -> bool {
-        self.state != State::Closing && self.input.rest().len() < MESSAGE_BYTES_MAX
+        let most = match self.state {
+            State::Closing => 0,
+            State::Raw => 2 * (frames::HEAD_BYTES + FRAME_BYTES_MAX),
+            State::Idle | State::Answering { .. } => MESSAGE_BYTES_MAX,
+        };
+        self.input.rest().len() < most
     }
 
     /// The next call, unless one is under way. What is no call is answered here.
@@ -111,9 +119,33 @@ impl Session {
 
     /// The call under way is over, its answer is written or not wanted.
     pub(crate) fn end(&mut self) {
-        if self.state != State::Closing {
+        if matches!(self.state, State::Answering { .. }) {
             self.state = State::Idle;
         }
+    }
+
+    /// From here on the connection carries no calls, but what [`Session::raw_input`] and
+    /// [`Session::raw_output`] have.
+    pub(crate) fn upgrade(&mut self) {
+        if self.state == State::Idle {
+            self.state = State::Raw;
+            self.scanned = 0;
+        }
+    }
+
+    /// What the client sent and was not taken yet.
+    pub(crate) fn raw_input(&self) -> &[u8] {
+        self.input.rest()
+    }
+
+    /// So much of it was taken.
+    pub(crate) fn raw_taken(&mut self, bytes: usize) {
+        self.input.advance(bytes);
+    }
+
+    /// Where to append what is to be sent.
+    pub(crate) fn raw_output(&mut self) -> &mut Vec<u8> {
+        &mut self.output.bytes
     }
 
     /// Sends an error that answers no call, and takes none any more.

@@ -5,8 +5,8 @@
 //! input, at once or later.
 
 use crate::vocabulary::{
-    Containment, Event, ExitStatus, Pid, Reply, RequestError, Resources, Signal, StartError,
-    StreamKind, TaskId, Ticket,
+    Containment, Event, ExecId, ExecSpec, Executed, ExitStatus, Pid, Reply, RequestError,
+    Resources, Signal, StartError, StreamKind, TaskId, Ticket,
 };
 
 /// What happened outside, about one task. An input for a task that is gone is ignored.
@@ -127,11 +127,64 @@ pub enum Action {
     Forget,
 }
 
+/// What happened outside, to one command that was run in a task. An input for one that is gone is
+/// ignored.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ExecInput {
+    /// The child exists; its exec is still to succeed. Answers [`ExecAction::Spawn`].
+    Spawned {
+        /// The main process.
+        pid: Pid,
+    },
+    /// The child runs the command. Follows `Spawned`.
+    ExecSucceeded,
+    /// No process, group or descriptor of it is left. Answers [`ExecAction::Spawn`], and
+    /// [`ExecAction::Kill`] where the exec had not succeeded.
+    StartFailed(StartError),
+    /// The main process ended. May come before `ExecSucceeded`, and only once.
+    MainExited(ExitStatus),
+    /// No process of it is left and its group is gone. Answers [`ExecAction::Kill`] after
+    /// `MainExited` has been told.
+    Empty,
+    /// The processes that are left. Answers [`ExecAction::ListProcesses`].
+    Processes(Vec<Pid>),
+    /// All of its output that is collected was read. Answers [`ExecAction::FinishOutput`].
+    OutputDrained,
+}
+
+/// What the reactor has to do for one command that is run in a task.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ExecAction {
+    /// Make its process in the context of this task. The answers: `Spawned` then `ExecSucceeded`,
+    /// or `StartFailed`.
+    Spawn {
+        /// Where.
+        task: TaskId,
+        /// What.
+        spec: Box<ExecSpec>,
+    },
+    /// Send a signal to its main process.
+    Signal(Signal),
+    /// Kill every process of it. The answers: `StartFailed`, or `MainExited` if the main one
+    /// lived, then `Empty`.
+    Kill,
+    /// Name the processes that are left. The answer: `Processes`.
+    ListProcesses,
+    /// Read what is left of its output. The answer: `OutputDrained`.
+    FinishOutput,
+    /// It is over: nothing of it is needed any more.
+    Forget,
+}
+
 /// What the engine wants done, in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
     /// Do this for that task.
     Do(TaskId, Action),
+    /// Do this for that command.
+    Exec(ExecId, ExecAction),
+    /// A command whose streams somebody has taken is over: tell whoever that is.
+    ExecEnded(Box<Executed>),
     /// Answer whoever asked.
     Reply(Ticket, Reply),
     /// Tell everybody.

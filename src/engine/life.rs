@@ -122,6 +122,7 @@ impl Engine {
             }
             Leftover::Leave => {
                 self.act(id, Action::LeaveRest);
+                self.end_execs_of(now, id);
                 self.enter(id, Leaving { ended }, None);
             }
         }
@@ -134,6 +135,8 @@ impl Engine {
             self.event(now, id, EventKind::OomKilled, None);
         }
         self.act(id, Action::FinishOutput);
+        // One that was asked for at the last moment has not begun.
+        self.end_execs_of(now, id);
     }
 
     /// The end of the run may be told: decides what comes next.

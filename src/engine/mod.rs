@@ -8,6 +8,8 @@
 //! stable interface.
 
 mod chance;
+mod exec;
+mod execs;
 mod io;
 mod launch;
 mod life;
@@ -24,16 +26,17 @@ mod task;
 mod update;
 mod waiting;
 
-pub use io::{Action, Input, Output, Updated};
+pub use io::{Action, ExecAction, ExecInput, Input, Output, Updated};
 pub use restart::Attempts;
 pub use saved::{Change, Saved};
 pub use task::{Abort, Cause, Ended, Main, State, Then};
 
 use crate::vocabulary::{
-    Answer, Deadlines, Event, EventKind, Identity, Mono, Now, Pid, Reply, Request, RequestError,
-    Status, TaskId, TaskSpec, Ticket,
+    Answer, Deadlines, Event, EventKind, ExecId, Identity, Mono, Now, Pid, Reply, Request,
+    RequestError, Status, TaskId, TaskSpec, Ticket,
 };
 use chance::Chance;
+use execs::Execs;
 use order::Order;
 use shutdown::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
@@ -68,6 +71,7 @@ pub struct Engine {
     next_event: u64,
     table: Table,
     askers: Askers,
+    execs: Execs,
     order: Order,
     deadlines: Deadlines<Timer>,
     /// Since a shutdown was asked for.
@@ -90,6 +94,7 @@ pub struct Engine {
 enum Timer {
     Task(TaskId),
     Asker(Ticket),
+    Exec(ExecId),
 }
 
 /// What is to be done to a task because of another one.
@@ -114,6 +119,7 @@ impl Engine {
             next_event: config.first_event,
             table: Table::default(),
             askers: Askers::default(),
+            execs: Execs::default(),
             order: Order::default(),
             deadlines: Deadlines::default(),
             shutdown: None,
@@ -142,8 +148,11 @@ impl Engine {
             }
             Request::Signal { name, signal, all } => self.signal(ticket, name, signal, all),
             Request::Update { name, resources } => self.update(ticket, name, resources),
+            Request::Exec { name, spec } => self.exec(now, ticket, name, spec),
             Request::Remove { name, force } => self.remove(now, ticket, name, force),
-            Request::Shutdown { stop_tasks, grace } => self.shutdown(ticket, stop_tasks, grace),
+            Request::Shutdown { stop_tasks, grace } => {
+                self.shutdown(now, ticket, stop_tasks, grace)
+            }
         };
         match outcome {
             Ok(None) => {}
@@ -169,6 +178,7 @@ impl Engine {
         while let Some(timer) = self.deadlines.expired(now.mono) {
             match timer {
                 Timer::Task(id) => self.expired(now, id),
+                Timer::Exec(exec) => self.exec_expired(now, exec),
                 Timer::Asker(ticket) => {
                     if self.askers.take(ticket).is_some() {
                         self.reply(ticket, Err(RequestError::TimedOut));
@@ -179,8 +189,12 @@ impl Engine {
         }
     }
 
-    /// Whoever asked does not wait any more: no reply follows. What was asked for goes on.
-    pub fn abandon(&mut self, ticket: Ticket) {
+    /// Whoever asked does not wait any more: no reply follows. What was asked for goes on, but for
+    /// a command, which is killed.
+    pub fn abandon(&mut self, now: Now, ticket: Ticket) {
+        if let Some(exec) = self.execs.of_ticket(ticket) {
+            self.kill_exec(now, exec);
+        }
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.askers.remove(&ticket);
         }
@@ -197,7 +211,7 @@ impl Engine {
                 self.next_event += 1;
             }
             Some(Output::Do(task, Action::Forget)) => self.forgetting = Some(*task),
-            Some(Output::Do(..) | Output::Reply(..)) => {}
+            Some(Output::Do(..) | Output::Exec(..) | Output::ExecEnded(_) | Output::Reply(..)) => {}
             None => {
                 give_back(&mut self.outputs);
                 give_back(&mut self.work);
@@ -251,11 +265,12 @@ impl Engine {
         format!("{}-{}", self.instance, identity.number)
     }
 
-    /// Entries of every table but that of the tasks: 0 when there is no task and nobody waits.
+    /// Entries of every table but that of the tasks: 0 when nothing runs and nobody waits.
     /// For simulations, which look for what is left behind.
     pub fn entries(&self) -> usize {
         self.table.names.entries()
             + self.askers.len()
+            + self.execs.entries()
             + self.order.len()
             + self.deadlines.len()
             + self.stuck.len()

@@ -28,6 +28,7 @@ impl Shutdown {
 impl Engine {
     pub(super) fn shutdown(
         &mut self,
+        now: Now,
         ticket: Ticket,
         stop_tasks: bool,
         grace: Option<Duration>,
@@ -44,6 +45,7 @@ impl Engine {
         }
         if !stop_tasks {
             self.shutdown = Some(shutdown);
+            self.end_all_execs(now);
             return Ok(Some(Answer::Done));
         }
         shutdown.askers.insert(ticket);

@@ -160,6 +160,7 @@ impl Engine {
     /// Kills what may be left once nobody has to be patient with it.
     pub(super) fn kill_rest(&mut self, now: Now, id: TaskId, main: Main) {
         self.act(id, Action::KillAll);
+        self.end_execs_of(now, id);
         self.enter(id, State::Killing { main }, Some(now.mono + STUCK_AFTER));
     }
 

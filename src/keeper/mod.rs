@@ -15,7 +15,7 @@ pub use message::Message;
 
 use crate::sys::blocked_signals::BlockedSignals;
 use crate::sys::channel::Channel;
-use crate::sys::code_pages;
+use crate::sys::code_pages::CodePages;
 use crate::sys::inherited::{self, Passed};
 use crate::sys::notify_socket::{Datagram, NotifyReceiver, NotifySocket};
 use crate::sys::readiness::{For, Readiness};
@@ -95,6 +95,7 @@ struct Keeper {
     unswept: bool,
     /// There was no room for a status, and the set tells when there is.
     awaits_room: bool,
+    code: CodePages,
     /// Something was done since the last long sleep.
     awake: bool,
     /// Limits of descriptors as they were.
@@ -162,6 +163,7 @@ impl Keeper {
             exits,
             unswept: true,
             awaits_room: false,
+            code: CodePages::divide(),
             awake: true,
             nofile,
             stderr: stderr.and_then(|fd| Channel::new(fd).ok()),
@@ -197,7 +199,7 @@ impl Keeper {
         };
         let ready = self.readiness.wait(patience)?;
         if ready.is_empty() && patience == Some(AWAKE) {
-            code_pages::give_back();
+            self.code.give_back();
         }
         self.awake = !ready.is_empty() || patience != Some(AWAKE);
         for key in ready {

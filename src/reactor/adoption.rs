@@ -123,6 +123,9 @@ impl Supervisor {
         if let Some(process) = process {
             self.groups.limits.adopt(&leaf, &process.groups);
         }
+        if left.contained {
+            self.groups.kill_commands(&leaf);
+        }
         Some(leaf)
     }
 

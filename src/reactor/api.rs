@@ -239,7 +239,10 @@ impl Supervisor {
         if let Err(invalid) = spec.validate() {
             return Some(RequestError::InvalidTask(invalid));
         }
-        if let Some(error) = spec.isolation.as_deref().and_then(isolation::refusal) {
+        if let Some(isolation) = spec.isolation.as_deref()
+            && let Some(error) =
+                isolation::refusal(isolation, self.groups.can_restrict_devices(spec))
+        {
             return Some(error);
         }
         if let Some(error) = spec.cgroup.as_deref().and_then(|cgroup| self.refuse_cgroup(cgroup)) {
@@ -275,10 +278,16 @@ impl Supervisor {
         self.replies.pop_front()
     }
 
-    /// The asker does not wait any more: no reply comes. What was asked for goes on.
+    /// The asker does not wait any more: no reply comes. What was asked for goes on, but for a
+    /// command in a task, which is killed.
     pub fn abandon(&mut self, ticket: Ticket) {
-        self.engine.abandon(ticket);
-        self.replies.retain(|(answered, _)| *answered != ticket);
+        self.now = clock::now();
+        self.engine.abandon(self.now, ticket);
+        let known = self.replies.iter().position(|(answered, _)| *answered == ticket);
+        if let Some((_, Ok(answer))) = known.and_then(|place| self.replies.remove(place)) {
+            self.disown_exec(&answer);
+        }
+        self.settle();
     }
 
     /// The task of this name.

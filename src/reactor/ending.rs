@@ -6,7 +6,7 @@
 
 use super::Supervisor;
 use super::adopted_end::{adopted_still_lives, find_adopted};
-use super::groups::Finish;
+use super::groups::{Finish, Holder};
 use super::run::{Main, Rest};
 use crate::engine::Input;
 use crate::sys::reap::{Keep, Look};
@@ -179,7 +179,7 @@ impl Supervisor {
             return self.group_changed(key);
         }
         let leaf = self.groups.leaf(identity, run.number);
-        match self.groups.finish(leaf, Some(task), kill) {
+        match self.groups.finish(leaf, Some(Holder::Run(task)), kill) {
             Finish::Gone(oom_killed) => self.run_over(task, oom_killed),
             Finish::Watch(key) => {
                 if let Some(run) = self.runs.get_mut(task) {
@@ -216,9 +216,12 @@ impl Supervisor {
         self.run_over(task, oom_killed);
     }
 
-    /// Nothing is left of a run, its groups included.
+    /// Nothing is left of a run, its groups included, but perhaps of commands in it.
     pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
         self.reap_main(task);
+        if self.execs.holds(task, oom_killed) {
+            return;
+        }
         self.kill_init(task);
         if !self.reap_init(task) {
             if let Some(run) = self.runs.get_mut(task) {

@@ -58,8 +58,7 @@ impl Supervisor {
             let named = self.child_signal.as_ref().map_or(Vec::new(), ChildSignal::take_some);
             for &pid in &named {
                 match self.runs.of_pid(pid) {
-                    None if self.sweep.was_reaped(pid) => {}
-                    None => self.reap_orphan(pid),
+                    None => self.other_child_signaled(pid),
                     Some(task) if self.is_watched(task) => {}
                     Some(task) => self.process_ended(task),
                 }
@@ -69,11 +68,25 @@ impl Supervisor {
             }
         }
         // The signal of another one may have been lost in this one.
-        if self.runs.unwatched() > 0 {
+        if self.has_unwatched() {
             self.schedule_sweep(self.sweep.not_before.max(self.now.mono));
         } else {
             self.schedule_sweep(self.now.mono + ORPHAN_SWEEP);
         }
+    }
+
+    /// A child that is no task's main process: that of a command, or an orphan.
+    fn other_child_signaled(&mut self, pid: Pid) {
+        match self.execs.of_pid(pid) {
+            Some(exec) if self.execs.is_watched(exec) => {}
+            Some(exec) => self.exec_process_ended(exec),
+            None if self.sweep.was_reaped(pid) => {}
+            None => self.reap_orphan(pid),
+        }
+    }
+
+    fn has_unwatched(&self) -> bool {
+        self.runs.unwatched() > 0 || !self.execs.unwatched().is_empty()
     }
 
     fn is_watched(&self, task: TaskId) -> bool {
@@ -108,16 +121,18 @@ impl Supervisor {
         }
         for _ in 0..SWEEP_MAX {
             let Some(pid) = reap::any_zombie() else { return };
-            match self.runs.of_pid(pid) {
-                None => self.reap_orphan(pid),
-                Some(task) => {
-                    self.process_ended(task);
-                    // The engine decides what becomes of the rest, and then it is reaped.
-                    self.settle();
-                    if self.runs.of_pid(pid) == Some(task) {
-                        break;
-                    }
+            match (self.runs.of_pid(pid), self.execs.of_pid(pid)) {
+                (None, None) => {
+                    self.reap_orphan(pid);
+                    continue;
                 }
+                (Some(task), _) => self.process_ended(task),
+                (None, Some(exec)) => self.exec_process_ended(exec),
+            }
+            // The engine decides what becomes of the rest, and then it is reaped.
+            self.settle();
+            if self.runs.of_pid(pid).is_some() || self.execs.of_pid(pid).is_some() {
+                break;
             }
         }
         self.sweep.scan = Some(0);
@@ -136,10 +151,15 @@ impl Supervisor {
             }
         }
         self.sweep.scan = (to < self.runs.places()).then_some(to);
+        if self.sweep.scan.is_none() {
+            for exec in self.execs.unwatched() {
+                self.exec_process_ended(exec);
+            }
+        }
         match (self.sweep.scan, &self.child_signal) {
             (Some(_), _) => {}
             (None, Some(_)) => self.schedule_sweep(self.now.mono + SWEEP_PAUSE),
-            (None, None) if self.runs.unwatched() > 0 => self.look_for_unwatched(),
+            (None, None) if self.has_unwatched() => self.look_for_unwatched(),
             (None, None) => {}
         }
     }

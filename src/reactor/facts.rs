@@ -92,7 +92,7 @@ impl Supervisor {
 fn feature(controller: Controller) -> Option<&'static str> {
     match controller {
         Controller::Cpu => Some("cgroup.cpu"),
-        Controller::Cpuset => None,
+        Controller::Cpuset | Controller::Devices => None,
         Controller::Memory => Some("cgroup.memory"),
         Controller::Pids => Some("cgroup.pids"),
         Controller::Io => Some("cgroup.io"),

@@ -5,7 +5,7 @@ use super::{CgroupMode, Due, Supervisor, register};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{Identity, Pid, Stage, StartError, TaskId, Wall};
+use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall};
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
@@ -24,6 +24,7 @@ const TRIES_MAX: u32 = 8;
 pub(super) struct Groups {
     mounted: Mounted,
     own_process: bool,
+    wanted: bool,
     tree: Result<Option<Tree>, NoTree>,
     moved: bool,
     pub(super) limits: Limits,
@@ -39,10 +40,27 @@ struct Watched {
     /// `None` where no descriptor could be had: then time tells.
     events: Option<OwnedFd>,
     /// Who waits for it.
-    owner: Option<TaskId>,
+    owner: Option<Holder>,
     /// What is in it is still to be killed.
     kill: bool,
     tries: u32,
+}
+
+/// Who waits for a group to become empty.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Holder {
+    /// The run of a task.
+    Run(TaskId),
+    /// A command in a task.
+    Exec(ExecId),
+}
+
+/// Where a command in a task is put.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    pub(super) placement: Option<Placement>,
+    /// The name of its group, where that is its own.
+    pub(super) leaf: Option<String>,
 }
 
 /// What became of a group whose main process is gone.
@@ -63,6 +81,7 @@ impl Groups {
         Groups {
             mounted,
             own_process,
+            wanted: mode != CgroupMode::Never,
             tree,
             moved: false,
             limits: Limits::default(),
@@ -145,7 +164,7 @@ impl Groups {
     /// The groups of runs in the tree.
     pub(super) fn leaves(&self) -> Vec<String> {
         match &self.tree {
-            Ok(Some(tree)) => tree.leaves(),
+            Ok(Some(tree)) => tree.groups_in("."),
             _ => Vec::new(),
         }
     }
@@ -161,6 +180,11 @@ impl Groups {
     /// Whether this process leaves its own group for one in its tree.
     pub(super) fn is_movable(&self) -> bool {
         self.own_process
+    }
+
+    /// Whether tasks are to have groups at all.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
     }
 
     /// Whether tasks have groups, or an error of one of them is that one's own.
@@ -197,6 +221,42 @@ impl Groups {
             Err(errno) => {
                 let path = tree.path().join(leaf);
                 Err(start_error(Stage::Cgroup, errno, format!("make cgroup {}", path.display())))
+            }
+        }
+    }
+
+    /// Where a command that is run in a living run is put: into a group of its own inside that of
+    /// the run, or else into that itself, and into the v1 groups of the run. `number` makes its
+    /// name.
+    pub(super) fn place_exec(
+        &self,
+        leaf: &str,
+        number: u64,
+        contained: bool,
+    ) -> Result<Place, StartError> {
+        let others = self.limits.groups(leaf);
+        let tree = match &self.tree {
+            Ok(Some(tree)) if contained => tree,
+            _ => {
+                let placement = Placement::and_into(None, others, true);
+                return Ok(Place { placement, leaf: None });
+            }
+        };
+        let own = format!("{leaf}/exec.{number}");
+        if let Ok(directory) = tree.make_group(&own) {
+            let placement = Placement::in_living(directory, tree.path().join(&own), others);
+            return Ok(Place { placement: Some(placement), leaf: Some(own) });
+        }
+        // The task may have forbidden it (cgroup.max.depth), or taken the name.
+        let path = tree.path().join(leaf);
+        match tree.open_group(leaf) {
+            Ok(directory) => {
+                let placement = Placement::in_living(directory, path, others);
+                Ok(Place { placement: Some(placement), leaf: None })
+            }
+            Err(errno) => {
+                let tried = format!("open cgroup {}", path.display());
+                Err(start_error(Stage::Cgroup, errno, tried))
             }
         }
     }
@@ -238,6 +298,17 @@ impl Groups {
         }
     }
 
+    /// Kills the commands that an earlier supervisor ran in a task: who asked for them is gone.
+    pub(super) fn kill_commands(&self, leaf: &str) {
+        let Ok(Some(tree)) = &self.tree else { return };
+        for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
+            let group = format!("{leaf}/{group}");
+            if let Err(errno) = tree.kill_group(&group) {
+                log::warn!("cannot kill cgroup {group}: {}", errno.desc());
+            }
+        }
+    }
+
     pub(super) fn processes(&self, leaf: &str) -> Vec<Pid> {
         match &self.tree {
             Ok(Some(tree)) => tree.processes(leaf),
@@ -254,9 +325,12 @@ impl Groups {
     }
 
     /// Removes a group whose main process is gone; what is left in it is killed or watched.
-    pub(super) fn finish(&mut self, leaf: String, owner: Option<TaskId>, kill: bool) -> Finish {
+    pub(super) fn finish(&mut self, leaf: String, owner: Option<Holder>, kill: bool) -> Finish {
         let oom_killed = self.oom_killed(&leaf);
-        let Ok(Some(tree)) = &self.tree else { return Finish::Gone(oom_killed) };
+        let Ok(Some(tree)) = &self.tree else {
+            self.remove_limits(&leaf);
+            return Finish::Gone(oom_killed);
+        };
         if tree.remove_group(&leaf).is_ok() {
             self.remove_limits(&leaf);
             return Finish::Gone(oom_killed);
@@ -300,7 +374,7 @@ fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> S
 /// What a look at a watched group says.
 enum Progress {
     Waiting,
-    Removed(Option<TaskId>, Option<bool>),
+    Removed(Option<Holder>, Option<bool>),
     TryAgain(Duration),
 }
 
@@ -325,9 +399,11 @@ impl Supervisor {
             Progress::Removed(owner, oom_killed) => {
                 // It may be at another run by now.
                 let waits =
-                    |task: &TaskId| self.runs.get(*task).is_some_and(|run| run.group == Some(key));
-                if let Some(task) = owner.filter(waits) {
-                    self.run_over(task, oom_killed);
+                    |task: TaskId| self.runs.get(task).is_some_and(|run| run.group == Some(key));
+                match owner {
+                    Some(Holder::Run(task)) if waits(task) => self.run_over(task, oom_killed),
+                    Some(Holder::Exec(exec)) => self.exec_group_gone(exec, key),
+                    Some(Holder::Run(_)) | None => {}
                 }
             }
             Progress::TryAgain(wait) => {

@@ -3,7 +3,7 @@
 use super::{Facts, Figures, Supervisor};
 use crate::sys::wake_pipe::{WakeReader, WakeWriter, wake_pipe};
 use crate::vocabulary::limits::ORDERS_PER_TURN;
-use crate::vocabulary::{Event, Reply, Request, Status, Ticket};
+use crate::vocabulary::{Event, ExecStreams, Reply, Request, RequestError, Status, Ticket};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -201,6 +201,10 @@ impl Drop for Orders {
     }
 }
 
+fn wants_streams(request: &Request) -> bool {
+    matches!(request, Request::Exec { spec, .. } if spec.streams != ExecStreams::Collected)
+}
+
 impl Supervisor {
     /// For other threads.
     pub fn handle(&self) -> Handle {
@@ -213,6 +217,11 @@ impl Supervisor {
             let order = self.orders.shared.orders().as_mut().and_then(VecDeque::pop_front);
             let Some(order) = order else { return };
             match order {
+                Order::Request(request, sender) if wants_streams(&request) => {
+                    let feature = "streams of a command through a handle".to_owned();
+                    let reason = "their ends belong to the thread of the supervisor".to_owned();
+                    let _ = sender.try_send(Err(RequestError::Unsupported { feature, reason }));
+                }
                 Order::Request(request, sender) => {
                     let ticket = self.new_ticket();
                     self.orders.waiting.insert(ticket, sender);

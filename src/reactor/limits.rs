@@ -5,12 +5,14 @@ use super::groups::Groups;
 use super::run::Main;
 use super::{CgroupMode, Supervisor};
 use crate::engine::{Input, Updated};
-use crate::sys::cgroup::{Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused};
+use crate::sys::cgroup::{
+    self, Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused,
+};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
 use crate::vocabulary::{
-    Containment, InvalidField, Pid, RequestError, Resources, Stage, StartError, TaskId, Ticket,
-    Wall,
+    Containment, InvalidField, Pid, RequestError, Resources, Stage, StartError, TaskId, TaskSpec,
+    Ticket, Wall,
 };
 use nix::errno::Errno;
 
@@ -52,6 +54,32 @@ impl Groups {
             .make(system, leaf, &plan)
             .map_err(|failed| start_error(Stage::Limits, failed.errno, failed.tried))?;
         Ok(Placement::and_into(placement, groups, plan.slows()))
+    }
+
+    /// Whether the devices of a task can be restricted by a group of the devices controller.
+    pub(super) fn can_restrict_devices(&self, spec: &TaskSpec) -> bool {
+        // A group that the task names is one of v2: nothing else of it has that name.
+        spec.cgroup.is_none() && self.is_wanted() && cgroup::can_restrict_devices(self.mounted())
+    }
+
+    /// Lets a new run use these devices alone, where groups can keep to that. After an error
+    /// nothing of its groups is left but that of v2.
+    pub(super) fn restrict_devices(
+        &mut self,
+        leaf: &str,
+        rules: &[String],
+        placement: Option<Placement>,
+    ) -> Result<Option<Placement>, StartError> {
+        let (limits, system) = self.limits_and_system();
+        let group = limits.restrict_devices(system, leaf, rules).map_err(|failed| {
+            limits.remove(leaf);
+            let tried = format!("keep to {}: {}", failed.field, failed.tried);
+            start_error(Stage::Cgroup, failed.errno, tried)
+        })?;
+        Ok(match group {
+            Some(group) => Placement::and_into(placement, vec![group], true),
+            None => placement,
+        })
     }
 
     /// Changes the limits of a run that lives, all or none.

@@ -8,6 +8,7 @@ mod adopted_end;
 mod adoption;
 mod api;
 mod ending;
+mod exec;
 mod exits;
 mod facts;
 mod groups;
@@ -31,6 +32,7 @@ mod token;
 mod turn;
 mod watch;
 
+pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
 #[cfg(feature = "stats")]
@@ -44,7 +46,8 @@ use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
-use crate::vocabulary::{Deadlines, Event, Now, Reply, TaskId, Ticket};
+use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
+use exec::Execs;
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
@@ -99,6 +102,7 @@ pub struct Supervisor {
     spawner: Spawner,
     runs: Runs,
     starts: Starts,
+    execs: Execs,
     groups: Groups,
     child_signal: Option<ChildSignal>,
     sweep: Sweep,
@@ -133,6 +137,8 @@ pub struct Supervisor {
 enum Due {
     /// Look again at what is left of a run.
     Rest(TaskId),
+    /// Look again at what is left of a command.
+    ExecRest(ExecId),
     /// The looks that are wanted may be made.
     Look,
     /// Try again to remove a group.
@@ -192,9 +198,9 @@ impl Supervisor {
         );
         let instance = config.instance.clone();
         let engine = Engine::new(config);
-        let looks = Looks::new(options.own_process);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
         Ok(Supervisor {
+            looks: Looks::new(options.own_process),
             options,
             instance,
             poll,
@@ -205,10 +211,10 @@ impl Supervisor {
             spawner,
             runs: Runs::default(),
             starts: Starts::default(),
+            execs: Execs::default(),
             groups,
             child_signal,
             sweep: Sweep::default(),
-            looks,
             left_inits: LeftInits::default(),
             watches: Watches::default(),
             orders,

@@ -7,7 +7,7 @@ use super::run::{Main, Rest};
 use super::{Due, Supervisor};
 use crate::sys::clock;
 use crate::sys::processes::{self, Family};
-use crate::vocabulary::{Containment, Mono, Pid, TaskId};
+use crate::vocabulary::{Containment, ExecId, Mono, Pid, TaskId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const AWAIT_LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Looks {
     /// For the rest of these runs.
     wanted: BTreeSet<TaskId>,
+    /// And for that of these commands in tasks.
+    wanted_execs: BTreeSet<ExecId>,
     not_before: Mono,
     /// We have children, or may get orphans, that belong to no run: they were left by a task that
     /// wanted it so, or were there before us.
@@ -88,7 +90,7 @@ impl Supervisor {
 
     /// Looks for all that wait for it, if it is time. True: it was, and there are answers.
     pub(super) fn look_for_rests(&mut self) -> bool {
-        if self.looks.wanted.is_empty() {
+        if self.looks.wanted.is_empty() && self.looks.wanted_execs.is_empty() {
             return false;
         }
         let now = clock::now().mono;
@@ -99,12 +101,35 @@ impl Supervisor {
         for task in std::mem::take(&mut self.looks.wanted) {
             self.look_among(now, &strays, task);
         }
+        for exec in std::mem::take(&mut self.looks.wanted_execs) {
+            let left = self.exec_rest_among(&strays, exec);
+            self.exec_rest_found(now, exec, left);
+        }
         let after = clock::now().mono;
         let took = after.since(now);
         if took > CHEAP_LOOK {
             self.looks.not_before = after + (took * 10).min(LOOK_PAUSE_MAX);
         }
         true
+    }
+
+    /// Has the rest of a command that no group holds looked for.
+    pub(super) fn want_look_for_exec(&mut self, exec: ExecId) {
+        self.looks.wanted_execs.insert(exec);
+        self.deadlines.add(self.looks.not_before, Due::Look);
+    }
+
+    /// The living processes of a command, the main one aside.
+    pub(super) fn rest_of_exec(&mut self, exec: ExecId) -> Vec<Pid> {
+        let strays = self.strays();
+        self.exec_rest_among(&strays, exec)
+    }
+
+    fn exec_rest_among(&self, strays: &Strays, exec: ExecId) -> Vec<Pid> {
+        match self.execs.family_of(exec) {
+            Some((main, sessions)) => self.family_among(strays, main, sessions),
+            None => Vec::new(),
+        }
     }
 
     fn look_among(&mut self, now: Mono, strays: &Strays, task: TaskId) {
@@ -143,15 +168,24 @@ impl Supervisor {
         if all_are_its {
             return strays.ours.clone();
         }
-        let mut left = strays.of_leader(run.pid);
-        for &session in &run.sessions {
+        self.family_among(strays, run.pid, &run.sessions)
+    }
+
+    /// The session and the process group of `main`, and of these sessions what was given to us.
+    fn family_among(&self, strays: &Strays, main: Pid, sessions: &[i32]) -> Vec<Pid> {
+        let mut left = strays.of_leader(main);
+        for &session in sessions {
             // The number may have become that of another run.
-            let taken = Pid::new(session).is_none_or(|pid| self.runs.of_pid(pid).is_some());
+            let taken = Pid::new(session).is_none_or(|pid| self.is_a_main_process(pid));
             if !taken {
                 left.extend(strays.ours_of_session(session));
             }
         }
         left
+    }
+
+    fn is_a_main_process(&self, pid: Pid) -> bool {
+        self.runs.of_pid(pid).is_some() || self.execs.of_pid(pid).is_some()
     }
 
     /// A task without a group is told to stop: its descendants are found only while their parents
@@ -179,7 +213,7 @@ impl Supervisor {
         };
         let mut strays = Strays::default();
         for pid in candidates {
-            if self.runs.of_pid(pid).is_some() {
+            if self.is_a_main_process(pid) {
                 continue;
             }
             match processes::family(pid) {

@@ -11,7 +11,7 @@ use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
-    Containment, Identity, Pid, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    Containment, Identity, Pid, Resources, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
 };
 use mio::Interest;
 use nix::errno::Errno;
@@ -41,6 +41,13 @@ impl Starts {
     /// A new turn begins, or a host asks for a start at once.
     pub(super) fn refill(&mut self) {
         self.left_this_turn = STARTS_PER_TURN;
+    }
+
+    /// Takes the time of one start, while this turn has some.
+    pub(super) fn take_one(&mut self) -> bool {
+        let left = self.left_this_turn.checked_sub(1);
+        self.left_this_turn = left.unwrap_or_default();
+        left.is_some()
     }
 
     /// The next start, while this turn has time for one.
@@ -82,7 +89,7 @@ impl Supervisor {
         self.relay.open(task, name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
-        let made = self.make_group(identity, run).and_then(|group| {
+        let made = self.make_group(identity, run, plan.device_rules()).and_then(|group| {
             let child = self.spawner.spawn(&plan, streams(stdin, &ends), group.as_ref());
             if child.is_err() && group.is_some() {
                 self.discard_group(self.groups.leaf(identity, run));
@@ -113,6 +120,7 @@ impl Supervisor {
         &mut self,
         identity: &Identity,
         run: u64,
+        device_rules: Option<&[String]>,
     ) -> Result<Option<Placement>, StartError> {
         if self.options.cgroup == CgroupMode::Never {
             return Ok(None);
@@ -133,13 +141,33 @@ impl Supervisor {
             }
             Err(_) => None,
         };
-        let Some(limits) = limits else { return Ok(placement) };
         let contained = placement.is_some();
-        self.groups.limit(&leaf, limits, placement).inspect_err(|_| {
+        self.limit_run(&leaf, spec, limits, device_rules, placement).inspect_err(|_| {
             if contained {
                 self.discard_group(leaf);
             }
         })
+    }
+
+    /// Puts a run that is to come into what holds its limits and its devices.
+    fn limit_run(
+        &mut self,
+        leaf: &str,
+        spec: &TaskSpec,
+        limits: Option<&Resources>,
+        device_rules: Option<&[String]>,
+        placement: Option<Placement>,
+    ) -> Result<Option<Placement>, StartError> {
+        let placement = match limits {
+            Some(limits) => self.groups.limit(leaf, limits, placement)?,
+            None => placement,
+        };
+        match device_rules {
+            Some(rules) if self.groups.can_restrict_devices(spec) => {
+                self.groups.restrict_devices(leaf, rules, placement)
+            }
+            _ => Ok(placement),
+        }
     }
 
     /// Puts a child that exists into the tables: the main process, or an init. `inside` is how an
@@ -194,6 +222,9 @@ impl Supervisor {
         }
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
+        }
+        if !watched {
+            self.look_for_unwatched();
         }
         if unseen {
             self.kill_main_and_group(task);
@@ -274,8 +305,13 @@ impl Supervisor {
                     self.inputs.push_back((task, Input::ExecSucceeded));
                 }
             },
-            // The child is about to end: its end completes the failure.
-            Err(error) => drop(start.failure.get_or_insert(error)),
+            // Its end completes the failure. Where only its report was lost it may live.
+            Err(error) => {
+                start.failure.get_or_insert(error);
+                if run.main == Main::Alive {
+                    self.kill_main_and_group(task);
+                }
+            }
         }
     }
 

@@ -17,6 +17,14 @@ pub(crate) enum Owner {
     Source(Key),
     /// A FIFO that output waits for.
     Target(Key),
+    /// The main process of a command in a task (pidfd).
+    Exec(Key),
+    /// A command whose exec is awaited (close-on-exec pipe).
+    ExecStart(Key),
+    /// The standard output of a command, where it is collected.
+    ExecStdout(Key),
+    /// The standard error of a command, where it is collected.
+    ExecStderr(Key),
     /// A descriptor of the layers above or of the host.
     Watch(Key),
     /// An init that has outlived its run (pidfd).
@@ -48,6 +56,10 @@ impl From<Owner> for mio::Token {
             Owner::Target(key) => (6, key),
             Owner::Watch(key) => (7, key),
             Owner::Init(key) => (8, key),
+            Owner::Exec(key) => (9, key),
+            Owner::ExecStart(key) => (10, key),
+            Owner::ExecStdout(key) => (11, key),
+            Owner::ExecStderr(key) => (12, key),
         };
         let generation = u64::from(key.generation & GENERATION_MASK);
         let packed = kind << (32 + GENERATION_BITS) | generation << 32 | u64::from(key.index);
@@ -73,6 +85,10 @@ impl Owner {
             6 => Owner::Target(key),
             7 => Owner::Watch(key),
             8 => Owner::Init(key),
+            9 => Owner::Exec(key),
+            10 => Owner::ExecStart(key),
+            11 => Owner::ExecStdout(key),
+            12 => Owner::ExecStderr(key),
             _ => return None,
         })
     }
@@ -86,6 +102,10 @@ mod tests {
     fn a_token_names_its_owner() {
         let key = Key { index: u32::MAX - 1, generation: GENERATION_MASK };
         for owner in [
+            Owner::Exec(key),
+            Owner::ExecStart(key),
+            Owner::ExecStdout(key),
+            Owner::ExecStderr(key),
             Owner::Control,
             Owner::Sigchld,
             Owner::Process(key),

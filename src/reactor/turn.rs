@@ -1,10 +1,11 @@
 //! One turn of the loop.
 
+use super::exec::id_of;
 use super::token::Owner;
 use super::{Due, Supervisor};
 use crate::engine::{Action, Output};
 use crate::sys::clock;
-use crate::vocabulary::{Event, TaskId};
+use crate::vocabulary::{Answer, Event, StreamKind, TaskId};
 use std::io;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ impl Supervisor {
         self.take_readiness();
         self.continue_scan();
         self.relay_has_more = self.relay.work(self.now.mono);
+        self.collect_exec_output();
         #[cfg(feature = "stats")]
         self.sample();
         self.expire();
@@ -65,6 +67,7 @@ impl Supervisor {
     fn has_more(&self) -> bool {
         self.relay_has_more
             || !self.starts.is_empty()
+            || self.execs.has_more()
             || !self.inputs.is_empty()
             || !self.events.is_empty()
             || !self.replies.is_empty()
@@ -100,6 +103,14 @@ impl Supervisor {
                     event.is_read_closed() || event.is_error(),
                 ),
                 Owner::Target(key) => self.relay.target_ready(key),
+                Owner::Exec(key) => self.exec_process_ended(id_of(key)),
+                Owner::ExecStart(key) => self.exec_start_told(id_of(key)),
+                Owner::ExecStdout(key) => {
+                    self.exec_output_ready(id_of(key), StreamKind::Stdout);
+                }
+                Owner::ExecStderr(key) => {
+                    self.exec_output_ready(id_of(key), StreamKind::Stderr);
+                }
                 Owner::Watch(key) => {
                     let closed = event.is_read_closed() || event.is_error();
                     let readable = event.is_readable() || closed;
@@ -115,6 +126,7 @@ impl Supervisor {
         while let Some(due) = self.deadlines.expired(self.now.mono) {
             match due {
                 Due::Rest(task) => self.look_at_rest(task),
+                Due::ExecRest(exec) => self.look_at_exec(exec),
                 // At the end of the turn.
                 Due::Look => {}
                 Due::Group(key) => self.group_changed(key),
@@ -139,9 +151,11 @@ impl Supervisor {
                 self.put_out(output);
             } else if let Some((task, input)) = self.inputs.pop_front() {
                 self.engine.handle(self.now, task, input);
+            } else if let Some((exec, input)) = self.execs.next_input() {
+                self.engine.handle_exec(self.now, exec, input);
             } else if let Some((task, run)) = self.starts.next() {
                 self.start(task, run);
-            } else {
+            } else if !self.start_next_exec() {
                 return self.take_down_at_leisure();
             }
         }
@@ -150,6 +164,12 @@ impl Supervisor {
     fn put_out(&mut self, output: Output) {
         match output {
             Output::Do(task, action) => self.perform(task, action),
+            Output::Exec(exec, action) => self.perform_exec(exec, action),
+            Output::ExecEnded(executed) => self.exec_ended(*executed),
+            Output::Reply(ticket, Ok(Answer::Executed(mut executed))) => {
+                self.add_exec_output(&mut executed);
+                self.deliver(ticket, Ok(Answer::Executed(executed)));
+            }
             Output::Reply(ticket, reply) => self.deliver(ticket, reply),
             Output::Event(event) => {
                 self.orders.publish(&event);

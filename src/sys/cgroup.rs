@@ -4,6 +4,8 @@
 //! holds no process. A v2 hierarchy without controllers (hybrid systems) serves as well.
 
 mod controllers;
+mod devices;
+mod earlier;
 mod limits;
 mod settings;
 mod stale;
@@ -13,6 +15,7 @@ mod v1;
 mod wanted;
 
 pub(crate) use controllers::Controller;
+pub(crate) use devices::can_restrict_devices;
 pub(crate) use limits::{Failed, Limits, NotUpdated, Plan, System};
 pub(crate) use settings::Refused;
 pub(crate) use stale::sweep_v1;
@@ -27,7 +30,6 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
 use stale::{namespace_mark, sweep, tree_name};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What cgroups the system has.
@@ -172,25 +174,14 @@ impl Tree {
         Err(NoTree(format!("{} is full of trees: remove the empty ones", above.display())))
     }
 
-    /// The tree that an earlier supervisor has made, and left with its tasks.
-    pub(crate) fn reuse(mounted: &Mounted, path: &Path) -> Result<Tree, Errno> {
-        let inside = mounted.root.as_ref().is_some_and(|root| path.starts_with(root));
-        let named = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ostler-"));
-        let (true, true, Some(home)) = (inside, named, mounted.own.clone()) else {
-            return Err(Errno::EXDEV);
-        };
-        let directory = open_directory(path)?;
-        Ok(Tree { path: path.to_owned(), directory, home, moved: false, reused: true })
-    }
-
     /// Whether an earlier supervisor has made it.
     pub(crate) fn is_reused(&self) -> bool {
         self.reused
     }
 
-    /// The groups in it, but for our own.
-    pub(crate) fn leaves(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+    /// The groups in one of its groups, or in itself (`.`), but for our own.
+    pub(crate) fn groups_in(&self, name: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path.join(name)) else { return Vec::new() };
         let groups = entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
         groups
             .filter_map(|group| group.file_name().into_string().ok())
@@ -260,6 +251,11 @@ impl Tree {
             .inspect_err(|_| {
                 let _ = unlinkat(&self.directory, name, UnlinkatFlags::RemoveDir);
             })
+    }
+
+    /// Opens the directory of a group that is there, for CLONE_INTO_CGROUP.
+    pub(crate) fn open_group(&self, name: &str) -> Result<OwnedFd, Errno> {
+        self.open(name, OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
     /// Removes a group; EBUSY while it has processes or groups inside.

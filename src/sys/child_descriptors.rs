@@ -78,3 +78,10 @@ fn number(name: &[u8]) -> Option<usize> {
     }
     value
 }
+
+/// Makes the process group of this process that in the foreground of the terminal on descriptor 0.
+pub(super) fn take_foreground() -> Result<(), i32> {
+    let group = call(libc::SYS_getpid, [])? as i32;
+    let pointer = std::ptr::from_ref(&group) as usize;
+    call(libc::SYS_ioctl, [0, libc::TIOCSPGRP as usize, pointer]).map(drop)
+}

@@ -7,19 +7,16 @@
 use super::faults;
 use crate::vocabulary::{ExitStatus, Pid};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
-use nix::libc;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{FsType, fstatfs};
-use nix::unistd::{pipe2, read, write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use nix::unistd::{pipe2, write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// One record. The pages of a pipe hold a whole number of them: a write of one is atomic.
 pub(crate) const RECORD_BYTES: usize = 32;
 /// Wanted room, for 32,768 of them; as much as the system allows otherwise.
 const PIPE_BYTES: i32 = 1 << 20;
-/// Records that are looked at in one piece.
-const RECORDS_AT_ONCE: usize = 128;
 
 /// A process that has ended, with what tells it from a later one of its number.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -64,22 +61,6 @@ impl ExitRecord {
             place.copy_from_slice(&number.to_ne_bytes());
         }
         bytes
-    }
-
-    fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<ExitRecord> {
-        let (head, tail) = bytes.split_at(8);
-        let mut small = head.as_chunks::<4>().0.iter().map(|number| i32::from_ne_bytes(*number));
-        let mut large = tail.as_chunks::<8>().0.iter().map(|number| u64::from_ne_bytes(*number));
-        Some(ExitRecord {
-            pid: Pid::new(small.next()?)?,
-            status: match small.next()? {
-                -1 => ExitStatus::Unknown,
-                raw => super::pidfd::from_wait_status(raw),
-            },
-            started_ticks: large.next()?,
-            pidfd_inode: large.next()?,
-            ended_us: large.next()?,
-        })
     }
 }
 
@@ -135,122 +116,14 @@ impl ExitStore {
     }
 }
 
-/// The daemon's side.
-#[derive(Debug)]
-pub(crate) struct ExitReader {
-    pipe: OwnedFd,
-    /// Copies of records pass through it: a pipe cannot be looked into.
-    copies: (OwnedFd, OwnedFd),
-    /// Records that were looked at and are still in the pipe.
-    seen: usize,
-}
-
-impl ExitReader {
-    /// Takes the reading end that a keeper has passed.
-    pub(crate) fn new(pipe: OwnedFd) -> Result<ExitReader, Errno> {
-        faults::check("pipe2")?;
-        let copies = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok(ExitReader { pipe, copies, seen: 0 })
-    }
-
-    /// Looks at the next records, which stay in the pipe until [`ExitReader::consume`]. Until then
-    /// there are no others. Empty: there are none now.
-    pub(crate) fn look(&mut self) -> Result<Vec<ExitRecord>, Errno> {
-        if self.seen > 0 {
-            return Ok(Vec::new());
-        }
-        faults::check("tee")?;
-        let most = RECORDS_AT_ONCE * RECORD_BYTES;
-        let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
-        match tee(&self.pipe, &self.copies.1, most, flags) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN) => return Ok(Vec::new()),
-            Err(errno) => return Err(errno),
-        }
-        let mut bytes = [0; RECORDS_AT_ONCE * RECORD_BYTES];
-        let got = match read(&self.copies.0, &mut bytes) {
-            Err(Errno::EAGAIN) => 0,
-            got => got?,
-        };
-        let (records, _) = bytes.get(..got).unwrap_or_default().as_chunks::<RECORD_BYTES>();
-        self.seen = records.len();
-        Ok(records.iter().filter_map(ExitRecord::from_bytes).collect())
-    }
-
-    /// What was looked at is dealt with.
-    pub(crate) fn consume(&mut self) -> Result<(), Errno> {
-        let mut bytes = [0; RECORDS_AT_ONCE * RECORD_BYTES];
-        if let Some(room) = bytes.get_mut(..self.seen * RECORD_BYTES).filter(|r| !r.is_empty()) {
-            faults::check("read(exit pipe)")?;
-            read(&self.pipe, room)?;
-            self.seen = 0;
-        }
-        Ok(())
-    }
-
-    /// Whether the keeper has gone: nobody else holds the other end.
-    pub(crate) fn is_deserted(&self) -> bool {
-        let mut fd = libc::pollfd { fd: self.pipe.as_raw_fd(), events: 0, revents: 0 };
-        // SAFETY: one pollfd, which outlives the call.
-        let polled = unsafe { libc::poll(&raw mut fd, 1, 0) };
-        polled > 0 && fd.revents & libc::POLLHUP != 0
-    }
-}
-
-impl AsFd for ExitReader {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::read;
 
     fn record(number: i32, status: ExitStatus) -> ExitRecord {
         let pid = Pid::new(number).unwrap();
         ExitRecord { pid, status, started_ticks: 7, pidfd_inode: 8, ended_us: u64::MAX }
-    }
-
-    fn reader(store: &ExitStore) -> ExitReader {
-        ExitReader::new(store.reader().try_clone_to_owned().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn every_status_comes_as_it_was_told() {
-        let store = ExitStore::new().unwrap();
-        let told = [
-            record(1, ExitStatus::Exited(0)),
-            record(i32::MAX, ExitStatus::Exited(255)),
-            record(3, ExitStatus::Signaled(64)),
-            record(4, ExitStatus::Unknown),
-        ];
-        for record in &told {
-            store.put(record).unwrap();
-        }
-        assert_eq!(reader(&store).look().unwrap(), told);
-    }
-
-    #[test]
-    fn what_a_daemon_has_only_looked_at_waits_for_the_next() {
-        let store = ExitStore::new().unwrap();
-        for number in 1..=200 {
-            store.put(&record(number, ExitStatus::Exited(1))).unwrap();
-        }
-        let mut first = reader(&store);
-        let seen = first.look().unwrap();
-        assert_eq!(seen.len(), RECORDS_AT_ONCE);
-        assert_eq!(first.look().unwrap(), [], "they come once");
-        drop(first);
-        let mut second = reader(&store);
-        assert_eq!(second.look().unwrap(), seen);
-        second.consume().unwrap();
-        let rest = second.look().unwrap();
-        assert_eq!(rest.first().map(|record| record.pid.number()), Some(129));
-        assert_eq!(rest.len(), 72);
-        second.consume().unwrap();
-        second.consume().unwrap();
-        assert_eq!(second.look().unwrap(), []);
     }
 
     #[test]
@@ -262,12 +135,18 @@ mod tests {
         }
         assert!(room >= 4096 / RECORD_BYTES, "{room}");
         assert_eq!(store.put(&record(1, ExitStatus::Exited(0))), Err(Errno::EAGAIN));
-        let mut reader = reader(&store);
-        reader.look().unwrap();
-        reader.consume().unwrap();
+        read(store.reader(), &mut [0; 4096]).unwrap();
         store.put(&record(1, ExitStatus::Exited(0))).unwrap();
-        assert!(!reader.is_deserted());
-        drop(store);
-        assert!(reader.is_deserted());
+    }
+
+    #[test]
+    fn the_dead_are_known_by_more_than_their_number() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::new(child.id() as i32).unwrap();
+        let seen = ExitRecord::of_zombie(pid, ExitStatus::Exited(0));
+        child.wait().unwrap();
+        assert!(seen.started_ticks > 0 && seen.ended_us > 0, "{seen:?}");
+        let gone = ExitRecord::of_zombie(pid, ExitStatus::Exited(0));
+        assert_eq!((gone.started_ticks, gone.pidfd_inode), (0, 0));
     }
 }

@@ -39,11 +39,14 @@ pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
+pub(crate) mod mounting;
 mod mounts;
 pub(crate) mod namespaces;
 #[cfg(feature = "cli")]
 pub(crate) mod notify_socket;
 pub(crate) mod own_process;
+#[cfg(feature = "cli")]
+pub(crate) mod own_program;
 mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
@@ -60,7 +63,10 @@ pub(crate) mod process_list;
 pub(crate) mod process_usage;
 pub(crate) mod processes;
 mod program;
+pub(crate) mod pty;
 mod raw;
+#[cfg(feature = "cli")]
+pub(crate) mod raw_terminal;
 #[cfg(feature = "stats")]
 pub(crate) mod reader;
 #[cfg(feature = "cli")]

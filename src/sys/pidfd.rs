@@ -16,6 +16,13 @@ pub(crate) fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Another descriptor of the same process.
+pub(crate) fn duplicate(pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    faults::check("fcntl(F_DUPFD_CLOEXEC)")?;
+    let duplicate = pidfd.try_clone_to_owned();
+    duplicate.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
 /// Sends a signal to that very process (pidfd_send_signal(2), Linux 5.1).
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
     faults::check("pidfd_send_signal")?;

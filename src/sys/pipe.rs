@@ -27,6 +27,16 @@ pub(crate) fn make_pipe(owner: Option<Ids>) -> Result<(OwnedFd, OwnedFd), Errno>
     Ok((reader, writer))
 }
 
+/// The reading end, which blocks and belongs to `owner`, and the writing end, which never does: for
+/// what a task reads.
+pub(crate) fn make_input_pipe(owner: Option<Ids>) -> Result<(OwnedFd, OwnedFd), Errno> {
+    faults::check("pipe2")?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    set_nonblocking(writer.as_fd(), true)?;
+    give_to(reader.as_fd(), owner)?;
+    Ok((reader, writer))
+}
+
 /// Lets everyone who holds an end open it again (/dev/stdout), whatever user it has become. Nobody
 /// else can reach a pipe.
 #[cfg(feature = "cli")]

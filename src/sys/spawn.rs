@@ -17,6 +17,7 @@ use super::faults;
 use super::host::Host;
 use super::mounts::Mounts;
 use super::namespaces::Namespaces;
+use super::pidfd;
 use super::plan;
 pub(crate) use super::plan::Plan;
 use super::processes;
@@ -31,7 +32,7 @@ use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Placement {
     procs: Vec<CString>,
     /// It cannot be born in all of them, or they may hold it back so that nobody may wait for it.
     copied: bool,
+    /// The copied way, too, has it born in `directory`, and join only what comes behind that.
+    born_copied: bool,
 }
 
 /// A process that was made. Whoever has it reaps it.
@@ -107,7 +110,12 @@ impl Placement {
     /// Into a v2 group that was made for this launch: nothing is in it, it is not frozen, and
     /// memory.oom.group is set neither in it nor above. `directory` may be an O_PATH descriptor.
     pub(crate) fn new(directory: OwnedFd, group: PathBuf) -> Placement {
-        Placement { directory: Some(directory), procs: vec![procs_of(group)], copied: false }
+        Placement {
+            directory: Some(directory),
+            procs: vec![procs_of(group)],
+            copied: false,
+            born_copied: false,
+        }
     }
 
     /// Into these v1 groups as well, or alone. With `slows`, or with any group, the copied way.
@@ -119,11 +127,22 @@ impl Placement {
         if placement.is_none() && groups.is_empty() {
             return None;
         }
-        let Placement { directory, mut procs, .. } =
-            placement.unwrap_or(Placement { directory: None, procs: Vec::new(), copied: true });
+        let Placement { directory, mut procs, born_copied, .. } = placement.unwrap_or(Placement {
+            directory: None,
+            procs: Vec::new(),
+            copied: true,
+            born_copied: false,
+        });
         let copied = slows || !groups.is_empty();
         procs.extend(groups.into_iter().map(procs_of));
-        Some(Placement { directory, procs, copied })
+        Some(Placement { directory, procs, copied, born_copied })
+    }
+
+    /// Into a v2 group inside that of a living task, or into that itself, and these v1 groups. To
+    /// join it would take the milliseconds that moving a process takes: the child is born there.
+    pub(crate) fn in_living(directory: OwnedFd, group: PathBuf, others: Vec<PathBuf>) -> Placement {
+        let procs = std::iter::once(group).chain(others).map(procs_of).collect();
+        Placement { directory: Some(directory), procs, copied: true, born_copied: true }
     }
 
     /// Whether a v2 group holds the child and all that comes of it.
@@ -157,7 +176,6 @@ impl Spawner {
 
     /// The same for a command in the namespaces of this task, which lives: for
     /// [`Spawner::spawn_inside`]. A task without any is none to enter.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for commands in living tasks"))]
     pub(crate) fn plan_inside(&mut self, spec: &TaskSpec) -> Result<Plan, StartError> {
         plan::make(spec, plan::Place::Inside, &self.host, &mut self.mounts)
     }
@@ -236,30 +254,55 @@ impl Spawner {
         streams: &Streams,
         group: Option<&Placement>,
     ) -> Result<Spawned, StartError> {
-        let (pipe, end) = StatusPipe::new(Arc::clone(&plan.program))?;
-        let staged = self.staging.stage(streams)?;
-        let launch = Launch {
-            streams: staged.streams,
-            joins: joins(group),
-            status: Some(end.as_raw_fd()),
-            ..self.launch(&plan.program)
-        };
-        let child = self.clone_copied(Namespaces::default(), &launch)?;
+        let (child, pipe) = self.make_copied(plan, streams, group)?;
         Ok(Spawned::Starting(child, pipe))
     }
 
-    /// A child with memory of its own, born in these namespaces.
+    fn make_copied(
+        &self,
+        plan: &Plan,
+        streams: &Streams,
+        group: Option<&Placement>,
+    ) -> Result<(Child, StatusPipe), StartError> {
+        let (pipe, end) = StatusPipe::new(Arc::clone(&plan.program))?;
+        let staged = self.staging.stage(streams)?;
+        let (birth, joins) = self.birth(group);
+        let launch = Launch {
+            streams: staged.streams,
+            joins,
+            status: Some(end.as_raw_fd()),
+            ..self.launch(&plan.program)
+        };
+        let child = self.clone_copied(Namespaces::default(), birth, &launch)?;
+        Ok((child, pipe))
+    }
+
+    /// In which group a child with memory of its own is born, and which ones it joins. By birth
+    /// would do in any fresh group, but not where newborns are killed.
+    fn birth<'a>(&self, group: Option<&'a Placement>) -> (Option<&'a OwnedFd>, &'a [CString]) {
+        let Some(group) = group else { return (None, &[]) };
+        let can = self.host.clone3 && self.host.close_range && self.dead_newborns == 0;
+        match (&group.directory, group.procs.split_first()) {
+            (Some(directory), Some((_, others))) if group.born_copied && can => {
+                (Some(directory), others)
+            }
+            _ => (None, &group.procs),
+        }
+    }
+
+    /// A child with memory of its own, born in these namespaces, and in this group.
     fn clone_copied(
         &self,
         namespaces: Namespaces,
+        group: Option<&OwnedFd>,
         launch: &Launch<'_>,
     ) -> Result<Child, StartError> {
         let made = match self.host.clone3 && self.host.close_range {
-            true => self.clone3(namespaces.flags(), None, child::run, launch),
+            true => self.clone3(namespaces.flags(), group, child::run, launch),
             false => fork(namespaces, launch),
         };
         made.map_err(|errno| match namespaces.is_empty() || errno == Errno::EAGAIN {
-            true => explain::clone_failure(errno, false),
+            true => explain::clone_failure(errno, group.is_some()),
             false => explain_namespaces::not_made(namespaces, errno),
         })
     }
@@ -319,11 +362,6 @@ impl Spawner {
     }
 }
 
-/// By birth would do in a fresh group, but not where newborns are killed.
-fn joins(group: Option<&Placement>) -> &[CString] {
-    group.map_or(&[], |group| &group.procs[..])
-}
-
 /// The copied way on kernels before 5.9.
 fn fork(namespaces: Namespaces, launch: &Launch<'_>) -> Result<Child, Errno> {
     let mut pidfd = -1;
@@ -369,8 +407,11 @@ impl Child {
 
     /// Ends it at once.
     fn kill_and_reap(self) {
-        // It is there as long as it is not reaped.
-        let _ = processes::kill(self.pid, Signal::KILL);
+        let by_pidfd = self.pidfd.as_ref().map(|fd| pidfd::send_signal(fd.as_fd(), Signal::KILL));
+        if !matches!(by_pidfd, Some(Ok(()))) {
+            // It is there as long as it is not reaped.
+            let _ = processes::kill(self.pid, Signal::KILL);
+        }
         self.reap();
     }
 

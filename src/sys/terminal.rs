@@ -4,7 +4,7 @@ use super::faults;
 use crate::vocabulary::{Pid, Signal};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd;
 use std::io::{Stdin, stdin};
@@ -21,12 +21,26 @@ pub(crate) struct Terminal {
 #[derive(Clone, Debug)]
 pub(crate) struct Modes(Termios);
 
+impl Modes {
+    /// The same, but for all that the terminal does to what is typed and written.
+    pub(super) fn raw(&self) -> Modes {
+        let mut modes = self.0.clone();
+        cfmakeraw(&mut modes);
+        Modes(modes)
+    }
+}
+
 impl Terminal {
     /// The terminal on standard input, if there is one, it is that of our session, and we are in
     /// its foreground. In the background it belongs to others.
     pub(crate) fn in_foreground() -> Option<Terminal> {
         let terminal = Terminal { fd: stdin(), own: unistd::getpgrp() };
         terminal.is_ours().then_some(terminal)
+    }
+
+    /// The one on standard input, whatever that is.
+    pub(super) fn on_stdin() -> Terminal {
+        Terminal { fd: stdin(), own: unistd::getpgrp() }
     }
 
     /// Whether our process group is in the foreground.
@@ -64,6 +78,17 @@ impl Terminal {
     pub(crate) fn set_modes(&self, modes: &Modes) -> Result<(), Errno> {
         faults::check("ioctl(TCSETSW)")?;
         blocking_ttou(|| tcsetattr(&self.fd, SetArg::TCSADRAIN, &modes.0))
+    }
+
+    /// The same; in the background it stops us first, until we are in the foreground.
+    pub(super) fn set_modes_as_allowed(&self, modes: &Modes) -> Result<(), Errno> {
+        faults::check("ioctl(TCSETSW)")?;
+        loop {
+            match tcsetattr(&self.fd, SetArg::TCSADRAIN, &modes.0) {
+                Err(Errno::EINTR) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Sends a signal to every process of our own group.

@@ -65,6 +65,16 @@ pub const SLOW_WRITE: Duration = Duration::from_millis(50);
 pub const STARTS_PER_TURN: usize = 16;
 /// Exits handled in one turn of the loop, about 0.1 ms each where there is a group to remove.
 pub const EXITS_PER_TURN: usize = 64;
+/// Commands that run in tasks at once: each may hold two times [`EXEC_OUTPUT_BYTES`].
+pub const EXECS_MAX: usize = 2048;
+/// What is kept of each output of such a command: its end.
+pub const EXEC_OUTPUT_BYTES: usize = 64 << 10;
+/// Pieces of output of such commands that are read in one turn, about 10 us each.
+pub const EXEC_READS_PER_TURN: usize = 64;
+/// Longest data of one frame of an exec in either direction.
+pub const FRAME_BYTES_MAX: usize = 64 << 10;
+/// Input of such a command that it has not read: beyond it no more is taken from the client.
+pub const EXEC_INPUT_BYTES: usize = 128 << 10;
 /// Descriptors kept free for connections, launches in flight and files that are rotated.
 pub const FDS_RESERVED: u64 = 512;
 /// Descriptors that clients leave free, for the launches that they ask for: streams, sinks, a

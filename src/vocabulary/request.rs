@@ -1,6 +1,8 @@
 //! What can be asked of the supervisor about its tasks, and what it answers.
 
 use super::error::RequestError;
+use super::exec::{ExecId, ExecSpec, Executed};
+use super::id::Pid;
 use super::resources::Resources;
 use super::signal::Signal;
 use super::spec::TaskSpec;
@@ -76,6 +78,15 @@ pub enum Request {
         /// What is absent stays.
         resources: Box<Resources>,
     },
+    /// Run a command in the task's context. Collected streams: answered when all of it has ended,
+    /// with its output. Else when it runs; its end comes from [`crate::Supervisor::next_exec_end`].
+    /// To abandon the answer kills it.
+    Exec {
+        /// The task.
+        name: String,
+        /// What to run.
+        spec: Box<ExecSpec>,
+    },
     /// Forget an exited task and what is unread of its output.
     Remove {
         /// The task.
@@ -100,6 +111,15 @@ pub enum Answer {
     Status(Box<Status>),
     /// The limits of the task after it.
     Resources(Box<Resources>),
+    /// A command that has ended.
+    Executed(Box<Executed>),
+    /// A command that runs, and whose streams whoever asked takes.
+    ExecStarted {
+        /// Which.
+        exec: ExecId,
+        /// Its main process.
+        pid: Pid,
+    },
     /// It is done.
     Done,
 }

@@ -369,20 +369,17 @@ fn launch_reads_a_task_file_in_the_order_of_its_start() {
 }
 
 #[test]
-fn exec_passes_the_output_and_the_code_on() {
+fn exec_as_json_is_the_reply() {
     let reply = json!({ "exit_code": 3, "signal": 0, "timed_out": false, "truncated": true,
         "stdout_base64": "b3V0Cg==", "stderr_base64": "ZXJyCg==" });
     let daemon = always(reply.clone());
-    let outcome = ask(&daemon, &["exec", "-e", "A=1", "--timeout", "1s", "web", "ls", "-l"]);
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), "out\n"));
-    let note = "ostler: exec web: only the end of the output was kept\n";
-    assert_eq!(outcome.stderr, format!("err\n{note}"));
+    let flags = ["exec", "--json", "-e", "A=1", "--timeout", "1s", "web", "ls", "-l"];
+    let json = ask(&daemon, &flags);
+    assert_eq!((json.code, json.stderr.as_str()), (Some(3), ""));
+    assert_eq!(serde_json::from_str::<Value>(&json.stdout).expect("JSON"), reply);
     let call = json!({ "name": "web", "command": "ls", "args": ["-l"], "env": ["A=1"],
         "timeout_ms": 1000 });
-    assert_eq!(daemon.calls()[0].1, call);
-    let json = ask(&daemon, &["exec", "--json", "web", "ls"]);
-    assert_eq!(json.code, Some(3));
-    assert_eq!(serde_json::from_str::<Value>(&json.stdout).expect("JSON"), reply);
+    assert_eq!(daemon.calls(), [("Exec".to_owned(), call)]);
     let late = always(json!({ "exit_code": 137, "timed_out": true }));
-    assert_eq!(ask(&late, &["exec", "web", "ls"]).code, Some(124));
+    assert_eq!(ask(&late, &["exec", "--json", "web", "ls"]).code, Some(124));
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "run",
     "up",
     "daemon",
@@ -18,6 +18,7 @@ const VERBS: [&str; 22] = [
     "restart",
     "signal",
     "kill",
+    "exec",
     "stats",
     "logs",
     "events",

@@ -1,10 +1,13 @@
 //! What must be true after every step, whatever happened: a second, simpler account of every task,
 //! kept from what goes in and out of the engine.
 
-use crate::kinds::{action_name, error_name};
-use ostler::engine::{Action, Engine, Input, Output};
+mod task;
+
+use crate::commands_check::Commands;
+use crate::kinds::{action_name, error_name, exec_action_name};
+use ostler::engine::{Action, Engine, ExecInput, Input, Output};
 use ostler::{
-    Answer, Event, EventKind, Identity, Leftover, Mono, Now, Pid, Reply, Request, RestartMode,
+    Answer, Event, EventKind, ExecId, Identity, Leftover, Mono, Now, Pid, Reply, Request,
     StateName, TaskId, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +23,7 @@ pub(crate) struct Checker {
     tasks: BTreeMap<u64, Seen>,
     ids: BTreeMap<TaskId, u64>,
     forgotten: BTreeSet<TaskId>,
+    commands: Commands,
     ever_ran: BTreeSet<TaskId>,
     /// The grace that a shutdown leaves.
     shutdown: Option<Option<Duration>>,
@@ -99,6 +103,7 @@ impl Checker {
             Request::Restart { .. } if self.shutdown.is_some() => return,
             Request::Restart { name, grace, .. } => (name, *grace),
             Request::Remove { name, force: true } => (name, Some(Duration::ZERO)),
+            Request::Exec { spec, .. } => return self.commands.asked(ticket, spec.timeout),
             Request::Shutdown { stop_tasks: true, grace } => return self.shut_down(now, *grace),
             Request::Shutdown { stop_tasks: false, .. } => {
                 self.shutdown.get_or_insert(None);
@@ -146,8 +151,21 @@ impl Checker {
         }
     }
 
+    pub(crate) fn exec_input(&mut self, exec: ExecId, input: &ExecInput) {
+        self.note(3);
+        self.commands.input(exec, input);
+    }
+
+    /// Nobody waits for a command any more.
+    pub(crate) fn exec_unwanted(&mut self, exec: ExecId) {
+        if let Some(ticket) = self.commands.unwanted(exec) {
+            self.tickets.remove(&ticket);
+        }
+    }
+
     /// Whoever has the ticket does not wait any more. False where it is answered already.
     pub(crate) fn abandon(&mut self, ticket: Ticket) -> bool {
+        self.commands.abandoned(ticket);
         self.tickets.remove(&ticket).is_some()
     }
 
@@ -162,6 +180,15 @@ impl Checker {
         match output {
             _ if self.off => {}
             Output::Do(task, action) => self.action(now, *task, action, engine),
+            Output::Exec(exec, action) => {
+                self.note_name(exec_action_name(action));
+                let (ids, tasks, shutdown) = (&self.ids, &self.tasks, self.shutdown.is_some());
+                let run = |task| ids.get(&task).and_then(|number| tasks.get(number)?.run);
+                let ends =
+                    |task| shutdown || run(task).is_none_or(|run: Run| run.killed || run.empty);
+                self.commands.action(now, *exec, action, ends);
+            }
+            Output::ExecEnded(executed) => self.commands.ended(executed),
             Output::Reply(ticket, reply) => self.reply(*ticket, reply),
             Output::Event(event) => self.event(now, event, engine),
         }
@@ -198,6 +225,10 @@ impl Checker {
                 StateName::Backoff | StateName::Exited => assert!(seen.run.is_none()),
             }
         }
+        let (ids, tasks) = (&self.ids, &self.tasks);
+        let run = |task| ids.get(&task).and_then(|number| tasks.get(number)?.run);
+        let runs = |task| run(task).is_some_and(|run: Run| run.started && !run.killed);
+        self.commands.after_step(now, expired, runs);
         for run in self.tasks.values_mut().filter_map(|seen| seen.run.as_mut()) {
             // It has outrun that.
             run.too_slow &= !run.started;
@@ -208,6 +239,7 @@ impl Checker {
     pub(crate) fn after_all(&self, engine: &Engine) {
         assert_eq!(engine.len(), 0, "tasks are left");
         assert_eq!(self.tickets.len(), 0, "requests were never answered");
+        self.commands.after_all();
         assert_eq!(engine.entries(), 0, "something is left behind");
     }
 
@@ -305,6 +337,11 @@ impl Checker {
         };
         if let Err(error) = reply {
             self.note_name(error_name(error));
+        }
+        match reply {
+            Ok(Answer::ExecStarted { exec, .. }) => self.commands.started(ticket, *exec),
+            Ok(Answer::Executed(executed)) => self.commands.executed(executed),
+            _ => {}
         }
         if let (Asked::Wait, Ok(Answer::Status(status))) = (asked, reply) {
             assert_eq!(status.state, StateName::Exited, "a wait ends too early");
@@ -406,83 +443,5 @@ impl Checker {
 
     fn note(&mut self, what: u64) {
         self.trace = (self.trace ^ what).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
-    }
-}
-
-impl Seen {
-    /// A stop gives the run this long.
-    fn promise(&mut self, now: Now, grace: Duration) {
-        let Some(run) = &mut self.run else { return };
-        let from = if run.started { now.mono + grace } else { now.mono };
-        run.kill_from = Some(run.kill_from.map_or(from, |before| before.min(from)));
-        run.too_slow = false;
-    }
-
-    fn automatic(&mut self, now: Now) {
-        let policy = &self.identity.spec.restart;
-        assert!(policy.mode != RestartMode::Never, "restarted without a policy");
-        let Some(backoff) = self.backoff.take() else { panic!("restarted without a delay") };
-        let waited = now.mono.since(backoff);
-        assert!(waited >= policy.delay(), "the delay is cut short: {waited:?}");
-        let most = if std::mem::take(&mut self.long) { policy.delay() } else { policy.max_delay() };
-        assert!(waited <= most * 5 / 4, "the delay is too long: {waited:?}");
-        self.attempts.push(now.mono);
-        self.attempts.retain(|&at| now.mono.since(at) < policy.interval());
-        let most = policy.attempts().map_or(usize::MAX, |most| most as usize);
-        assert!(self.attempts.len() <= most, "more attempts than its policy has");
-    }
-
-    fn event(&mut self, now: Now, event: &Event, most: Option<Duration>) {
-        let kind = event.kind;
-        match kind {
-            EventKind::Started => {
-                let Some(run) = &mut self.run else { panic!("started without a start") };
-                assert!(!run.started, "started twice");
-                self.began = now.mono;
-                run.started = true;
-                run.kill_from = run.kill_from.filter(|_| !run.too_slow);
-                assert_eq!(event.status.state, StateName::Running);
-            }
-            EventKind::StartFailed => {
-                let run = self.run.take();
-                assert!(run.is_none_or(|run| !run.started), "a start that succeeded has failed");
-                self.stuck = false;
-                assert!(event.status.error.is_some());
-            }
-            EventKind::Exited => {
-                let Some(run) = self.run.take() else { panic!("exited without a run") };
-                assert!(run.started && run.empty, "exited too early");
-                let exit = event.status.exit.expect("how it exited");
-                assert_eq!(Some(exit.pid), run.pid);
-                let interval = self.identity.spec.restart.interval();
-                self.long = now.mono.since(self.began) > interval;
-            }
-            EventKind::Stopping => {
-                let Some(run) = self.run else { panic!("stopping without a run") };
-                assert!(run.started);
-                if run.kill_from.is_none() {
-                    // What was being taken back already has no grace.
-                    let grace = self.identity.spec.kill_timeout();
-                    let grace = if run.too_slow { Duration::ZERO } else { grace };
-                    self.promise(now, grace.min(most.unwrap_or(Duration::MAX)));
-                }
-            }
-            EventKind::Backoff => {
-                assert!(self.run.is_none());
-                self.backoff = Some(now.mono);
-            }
-            EventKind::Finished => {
-                assert!(self.run.is_none(), "finished in a run");
-                assert_eq!(event.status.state, StateName::Exited);
-                let gave_up = event.detail.as_deref() == Some("gave_up");
-                assert_eq!(event.status.gave_up, gave_up);
-            }
-            EventKind::Stuck => {
-                assert!(self.run.is_some_and(|run| run.listed) && !self.stuck);
-                self.stuck = true;
-            }
-            EventKind::Killed | EventKind::OomKilled => assert!(self.run.is_some()),
-            _ => {}
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What outlives the supervisor of a simulated world, its death, and what the next one finds.
 
-use crate::world::{Happening, Run, World};
+use crate::commands::Commands;
+use crate::world::{Due, Happening, Run, World};
 use ostler::engine::{Change, Config, Engine, Input, Main, Saved, State};
 use ostler::{Exit, ExitStatus, LaunchNumber, TaskId};
 use std::collections::BTreeMap;
@@ -89,13 +90,16 @@ impl World {
             let lives = run.main || run.rest > 0;
             assert!(!lives || run.empty, "processes that nobody knows of: run {}", run.number);
         }
-        for (key, (task, number, happening)) in agenda {
+        // Commands in tasks are killed by whoever comes next.
+        self.commands = Commands::default();
+        for (key, due) in agenda {
+            let Due::Run(task, number, happening) = due else { continue };
             let stays = matches!(
                 happening,
                 Happening::MainEnds(_) | Happening::OneOfTheRestEnds | Happening::AllKilled
             );
             if let Some(&new) = renamed.get(&task).filter(|_| stays) {
-                self.agenda.insert(key, (new, number, happening));
+                self.agenda.insert(key, Due::Run(new, number, happening));
             }
         }
         self.drain(false);

@@ -1,6 +1,6 @@
 //! The names of what comes out of an engine, to count it by.
 
-use ostler::engine::Action;
+use ostler::engine::{Action, ExecAction};
 use ostler::{EventKind, RequestError};
 
 /// All that must be seen somewhere, or nothing of it was checked.
@@ -31,6 +31,21 @@ pub(crate) fn action_name(action: &Action) -> &'static str {
         Action::FinishOutput => 8,
         Action::CloseOutput => 9,
         Action::Forget => 10,
+    }]
+}
+
+/// See [`ACTIONS`].
+pub(crate) const EXEC_ACTIONS: [&str; 6] =
+    ["ExecSpawn", "ExecSignal", "ExecKill", "ExecListProcesses", "ExecFinishOutput", "ExecForget"];
+
+pub(crate) fn exec_action_name(action: &ExecAction) -> &'static str {
+    EXEC_ACTIONS[match action {
+        ExecAction::Spawn { .. } => 0,
+        ExecAction::Signal(_) => 1,
+        ExecAction::Kill => 2,
+        ExecAction::ListProcesses => 3,
+        ExecAction::FinishOutput => 4,
+        ExecAction::Forget => 5,
     }]
 }
 

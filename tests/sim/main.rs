@@ -7,10 +7,13 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod check;
+mod commands;
+mod commands_check;
 mod crashes;
 mod fault;
 mod journal;
 mod kinds;
+mod noise;
 mod scenes;
 mod shutdowns;
 mod small;
@@ -19,7 +22,7 @@ mod world;
 
 use check::Checker;
 use fault::Faults;
-use kinds::{ACTIONS, ERRORS, EVENTS};
+use kinds::{ACTIONS, ERRORS, EVENTS, EXEC_ACTIONS};
 use ostler::{EventKind, Request, StateName};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,7 +119,7 @@ fn worlds_hold_together() {
     println!("{steps} steps: {seen:?}");
     assert!(steps >= 100_000);
     let events = EVENTS.map(EventKind::as_str);
-    for name in ACTIONS.iter().chain(&events).chain(&ERRORS[..9]) {
+    for name in ACTIONS.iter().chain(&EXEC_ACTIONS).chain(&events).chain(&ERRORS[..9]) {
         assert!(seen.get(name).is_some_and(|&count| count >= 10), "{name} is hardly ever seen");
     }
     assert_eq!(seen.get("another"), None, "an error that nothing here can cause");

@@ -102,6 +102,7 @@ impl Scene {
         while let Some(output) = self.engine.next_output() {
             match output {
                 Output::Do(task, action) => self.actions.push((self.name(task), action)),
+                Output::Exec(..) | Output::ExecEnded(_) => {}
                 Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
                 Output::Event(event) => {
                     self.events.push((event.status.identity.name.to_string(), event.kind));

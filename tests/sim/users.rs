@@ -2,7 +2,8 @@
 
 use crate::fault::Random;
 use ostler::{
-    IfExists, Leftover, Request, Resources, RestartMode, RestartPolicy, Signal, TaskSpec,
+    ExecSpec, ExecStreams, IfExists, Leftover, Request, Resources, RestartMode, RestartPolicy,
+    Signal, TaskSpec,
 };
 use std::time::Duration;
 
@@ -24,19 +25,31 @@ pub(crate) fn any_request(random: &mut Random) -> Request {
         }
         50..62 => Request::Stop { name, signal, grace },
         62..74 => Request::Restart { name, signal, grace },
-        74..88 => {
+        74..84 => {
             let all = random.percent(40);
             Request::Signal { name, signal: Signal::HUP, all }
         }
-        88..91 => {
+        84..90 => any_exec(random, name),
+        90..92 => {
             let limit = random.pick(&[None, Some(1), Some(7)]);
             let limits = Resources { pids_max: Some(limit), ..Resources::default() };
             Request::Update { name, resources: Box::new(limits) }
         }
-        91..99 => Request::Remove { name, force: random.percent(50) },
+        92..99 => Request::Remove { name, force: random.percent(50) },
         _ if random.percent(15) => Request::Shutdown { stop_tasks: random.percent(80), grace },
         _ => Request::Wait { name, id: Some("sim-1".to_owned()), timeout: None },
     }
+}
+
+fn any_exec(random: &mut Random, name: String) -> Request {
+    let mut spec = ExecSpec::new(if random.percent(3) { "" } else { "ls" });
+    spec.timeout = match random.below(5) {
+        0 => Some(Duration::ZERO),
+        1 | 2 => Some(random.millis(40_000)),
+        _ => None,
+    };
+    spec.streams = random.pick(&[ExecStreams::Collected, ExecStreams::Pipes]);
+    Request::Exec { name, spec: Box::new(spec) }
 }
 
 fn any_launch(random: &mut Random, name: String) -> Request {

@@ -2,13 +2,14 @@
 //! own, and asks the engine for things as users do.
 
 use crate::check::Checker;
+use crate::commands::{self, Commands};
 use crate::fault::{Faults, Random};
 use crate::journal::Journal;
 use crate::users::any_request;
-use ostler::engine::{Action, Config, Engine, Input, Output, Updated};
+use ostler::engine::{Action, Config, Engine, ExecInput, Input, Output, Updated};
 use ostler::{
-    Containment, ExitStatus, Mono, Now, Pid, Request, RequestError, Signal, Stage, StartError,
-    StateName, StreamKind, TaskId, Ticket, Wall,
+    Containment, ExecId, ExitStatus, Mono, Now, Pid, Request, RequestError, Signal, Stage,
+    StartError, StreamKind, TaskId, Ticket, Wall,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,11 +23,19 @@ pub(crate) struct World {
     pub(crate) journal: Option<Journal>,
     now: Mono,
     /// What happens when, by itself.
-    pub(crate) agenda: BTreeMap<(Mono, u64), (TaskId, u64, Happening)>,
+    pub(crate) agenda: BTreeMap<(Mono, u64), Due>,
     pub(crate) runs: BTreeMap<TaskId, Run>,
+    pub(crate) commands: Commands,
     order: u64,
-    next_pid: i32,
+    pub(crate) next_pid: i32,
     next_ticket: u64,
+}
+
+/// Of whom something happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Due {
+    Run(TaskId, u64, Happening),
+    Command(ExecId, commands::Happening),
 }
 
 /// The processes of a run.
@@ -85,6 +94,7 @@ impl World {
             now: Mono::default(),
             agenda: BTreeMap::new(),
             runs: BTreeMap::new(),
+            commands: Commands::default(),
             order: 0,
             next_pid: 1,
             next_ticket: 1,
@@ -95,6 +105,8 @@ impl World {
     pub(crate) fn step(&mut self) {
         if self.random.percent(self.faults.noise / 4) {
             self.noise();
+        } else if self.random.percent(2) {
+            self.order_a_command();
         } else if self.random.percent(30) || self.until_next() == Duration::MAX {
             let request = any_request(&mut self.random);
             let ticket = self.ask(request);
@@ -120,7 +132,8 @@ impl World {
 
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
         if self.check.abandon(ticket) {
-            self.engine.abandon(ticket);
+            let now = self.now();
+            self.engine.abandon(now, ticket);
             self.drain(false);
         }
     }
@@ -149,8 +162,10 @@ impl World {
         match (agenda, self.engine.next_deadline()) {
             (Some(key), deadline) if deadline.is_none_or(|at| key.0 <= at) => {
                 self.now = self.now.max(key.0);
-                if let Some((task, run, happening)) = self.agenda.remove(&key) {
-                    self.happen(task, run, happening);
+                match self.agenda.remove(&key) {
+                    Some(Due::Run(task, run, happening)) => self.happen(task, run, happening),
+                    Some(Due::Command(exec, happening)) => self.command_happens(exec, happening),
+                    None => {}
                 }
             }
             (_, Some(at)) => {
@@ -167,10 +182,17 @@ impl World {
         self.drain(true);
     }
 
-    fn tell(&mut self, task: TaskId, input: Input) {
+    pub(crate) fn tell(&mut self, task: TaskId, input: Input) {
         let now = self.now();
         self.check.input(now, task, &input);
         self.engine.handle(now, task, input);
+        self.drain(false);
+    }
+
+    pub(crate) fn tell_command(&mut self, exec: ExecId, input: ExecInput) {
+        let now = self.now();
+        self.check.exec_input(exec, &input);
+        self.engine.handle_exec(now, exec, input);
         self.drain(false);
     }
 
@@ -184,8 +206,10 @@ impl World {
                 return self.die();
             }
             self.check.output(now, &output, &self.engine);
-            if let Output::Do(task, action) = output {
-                self.perform(task, action);
+            match output {
+                Output::Do(task, action) => self.perform(task, action),
+                Output::Exec(exec, action) => self.perform_command(exec, action),
+                Output::ExecEnded(_) | Output::Reply(..) | Output::Event(_) => {}
             }
         }
         self.take_down();
@@ -333,7 +357,17 @@ impl World {
     pub(crate) fn later(&mut self, task: TaskId, wait: Duration, happening: Happening) {
         let number = self.runs.get(&task).map_or(0, |run| run.number);
         self.order += 1;
-        self.agenda.insert((self.now + wait, self.order), (task, number, happening));
+        self.agenda.insert((self.now + wait, self.order), Due::Run(task, number, happening));
+    }
+
+    pub(crate) fn command_later(
+        &mut self,
+        exec: ExecId,
+        wait: Duration,
+        happening: commands::Happening,
+    ) {
+        self.order += 1;
+        self.agenda.insert((self.now + wait, self.order), Due::Command(exec, happening));
     }
 
     fn happen(&mut self, task: TaskId, number: u64, happening: Happening) {
@@ -408,8 +442,9 @@ impl World {
     }
 
     pub(crate) fn look_if_empty(&mut self, task: TaskId) {
+        let held = self.commands.hold(task);
         let Some(run) = self.runs.get_mut(&task) else { return };
-        if run.main_told && run.rest == 0 && run.awaits_empty && !run.empty {
+        if !held && run.main_told && run.rest == 0 && run.awaits_empty && !run.empty {
             run.empty = true;
             let oom_killed = Some(run.oom);
             let wait = self.delay();
@@ -417,32 +452,7 @@ impl World {
         }
     }
 
-    /// Tells the engine what it waits for in no state of that task.
-    fn noise(&mut self) {
-        let tasks: Vec<TaskId> = self.engine.tasks().collect();
-        let known: Vec<TaskId> = self.agenda.values().map(|&(task, ..)| task).collect();
-        if let Some(&task) = known.iter().find(|task| !tasks.contains(task)) {
-            self.tell(task, Input::StartFailed(start_error()));
-        }
-        let Some(&task) = tasks.first() else { return };
-        let state = self.engine.status(task).map(|status| status.state);
-        let idle = matches!(state, Some(StateName::Exited | StateName::Backoff));
-        let ticket = Some(Ticket(u64::MAX));
-        let input = match self.random.below(6) {
-            0 => Input::Signaled { ticket, result: Ok(()) },
-            1 => Input::OutputSettled { pending: true },
-            2 if idle => Input::MainExited(ExitStatus::Exited(0)),
-            3 if idle => Input::StartFailed(start_error()),
-            4 if idle => Input::Empty { oom_killed: Some(true) },
-            5 if idle => Input::ExecSucceeded,
-            _ => Input::Processes(Pid::new(1).into_iter().collect()),
-        };
-        if !matches!(input, Input::OutputSettled { .. }) || state == Some(StateName::Running) {
-            self.tell(task, input);
-        }
-    }
-
-    fn delay(&mut self) -> Duration {
+    pub(crate) fn delay(&mut self) -> Duration {
         if self.random.percent(self.faults.slow) {
             self.random.millis(3000)
         } else {
@@ -458,7 +468,7 @@ impl World {
         }
     }
 
-    fn any_exit(&mut self) -> ExitStatus {
+    pub(crate) fn any_exit(&mut self) -> ExitStatus {
         self.random.pick(&[
             ExitStatus::Exited(0),
             ExitStatus::Exited(1),
@@ -468,7 +478,16 @@ impl World {
     }
 }
 
-fn start_error() -> StartError {
+impl Due {
+    pub(crate) fn task(&self) -> Option<TaskId> {
+        match self {
+            Due::Run(task, ..) => Some(*task),
+            Due::Command(..) => None,
+        }
+    }
+}
+
+pub(crate) fn start_error() -> StartError {
     StartError {
         stage: Stage::Exec,
         errno: 2,

@@ -63,7 +63,7 @@ pub(crate) enum Verb {
     Restart(RestartArguments),
     #[command(visible_alias = "kill")]
     Signal(SignalArguments),
-    #[command(hide = true, after_help = MIRRORED_CODES)]
+    #[command(after_help = MIRRORED_CODES)]
     Exec(ExecArguments),
     Stats(StatsArguments),
     Logs(LogsArguments),

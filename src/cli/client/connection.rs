@@ -4,6 +4,7 @@ use crate::cli::failure::Failure;
 use crate::control::{CallError, Client};
 use serde_json::Value;
 use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 /// A connection to the daemon; calls are answered in order.
@@ -33,6 +34,17 @@ impl Connection {
             self.broken = !matches!(error, CallError::Remote { .. });
             tell(error)
         })
+    }
+
+    /// Makes a call after whose reply the connection carries something else: hands out that
+    /// connection, and what has come on it already.
+    pub(crate) fn upgrade(
+        self,
+        method: &str,
+        parameters: &Value,
+    ) -> Result<(UnixStream, Vec<u8>), Failure> {
+        let (_, stream, early) = self.client.upgrade(method, parameters.clone()).map_err(tell)?;
+        Ok((stream, early))
     }
 
     /// Makes a call with several replies, and hands out the parameters of each. After a failure

@@ -3,6 +3,8 @@
 use super::settings::{MetricsTarget, Refusal};
 use crate::control::{Metrics, Socket};
 use crate::reactor::{Ready, Supervisor};
+use nix::errno::Errno;
+use std::io;
 use std::time::Duration;
 
 /// The figures for collectors, and the socket at which they ask.
@@ -29,7 +31,8 @@ impl Collected {
             Some(MetricsTarget::File(path)) => {
                 let shown = path.display().to_string();
                 metrics.write_to(path).map_err(|error| {
-                    Refusal::failed(format_args!("--metrics: write {shown}: {error}"))
+                    let why = reason(&error);
+                    Refusal::failed(format_args!("--metrics: write {shown}: {why}"))
                 })?;
             }
             Some(MetricsTarget::Socket(path)) => {
@@ -51,5 +54,13 @@ impl Collected {
 
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.metrics.timeout()
+    }
+}
+
+/// What the system says, without its number.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
     }
 }

@@ -151,6 +151,9 @@ impl Daemon {
             self.tasks.reload(Some(call));
         }
         self.tasks.go_on(&mut self.supervisor, &mut self.server, self.ending.is_some());
+        if !self.tasks.is_reloading() {
+            self.notifier.reloaded();
+        }
         false
     }
 
@@ -186,7 +189,10 @@ impl Daemon {
                 let again = self.ending.is_some();
                 self.end(again.then_some(Duration::ZERO));
             }
-            Signal::HUP => self.tasks.reload(None),
+            Signal::HUP => {
+                self.notifier.reloading();
+                self.tasks.reload(None);
+            }
             Signal::USR1 => self.log_figures(),
             _ => log::warn!("{signal} came, but what it stands for is not available yet"),
         }

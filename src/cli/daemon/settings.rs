@@ -113,6 +113,7 @@ fn check(arguments: &DaemonArguments) -> Result<(), Refusal> {
     if arguments.on_exit == OnExit::Keep && arguments.state.is_none() {
         return Err(Refusal::Usage("--on-exit keep: needs --state DIR".to_owned()));
     }
+    check_metrics(arguments.metrics.as_deref())?;
     Ok(())
 }
 
@@ -132,6 +133,16 @@ fn stats_interval(arguments: &DaemonArguments) -> Result<Option<Duration>, Refus
             Err(Refusal::Usage(why))
         }
         interval => Ok(interval),
+    }
+}
+
+/// Refuses a socket or file without a name.
+fn check_metrics(path: Option<&Path>) -> Result<(), Refusal> {
+    match path.map(|path| path.as_os_str().as_bytes()) {
+        Some(b"" | b"unix:") => {
+            Err(Refusal::Usage("--metrics: must be PATH or unix:PATH".to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 

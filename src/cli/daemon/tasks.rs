@@ -58,6 +58,11 @@ impl Tasks {
         }
     }
 
+    /// Whether the file is being read again, or waits for it.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.change.is_some() || !self.waiting.is_empty()
+    }
+
     /// Takes the answer to something that was asked for a change; whether it was that.
     pub(super) fn take(
         &mut self,

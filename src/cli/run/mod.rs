@@ -198,7 +198,8 @@ impl Run {
 /// Without limits a group would cost time and give nothing: every process of the task is ours
 /// anyway, since this process has no other task.
 fn cgroup_mode(spec: &TaskSpec) -> CgroupMode {
-    if spec.resources.is_some() || spec.cgroup.is_some() {
+    let devices = spec.isolation.as_ref().is_some_and(|isolation| isolation.devices.is_some());
+    if spec.resources.is_some() || spec.cgroup.is_some() || devices {
         CgroupMode::Auto
     } else {
         CgroupMode::Never

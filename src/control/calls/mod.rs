@@ -2,6 +2,7 @@
 
 mod batch;
 mod events;
+mod exec;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod list;
@@ -36,6 +37,8 @@ pub(super) struct Context<'a> {
     pub(super) history: &'a History,
     /// Where more connections can be opened.
     pub(super) socket: Option<&'a str>,
+    /// The connection is standard input and output.
+    pub(super) stdio: bool,
     /// The host reads its task file again when asked.
     pub(super) reloads: bool,
 }
@@ -58,6 +61,8 @@ pub(super) enum Kind {
     /// It changes nothing: nobody is left to care when its asker leaves.
     Wait,
     Shutdown,
+    /// A command in a task: it is killed when its asker leaves.
+    Exec,
     Other,
 }
 
@@ -132,7 +137,7 @@ pub(super) fn begin(
     match interface {
         "org.varlink.service" => service::begin(method, fields, session),
         "org.ostler" => {
-            let flags = Flags { more: call.more, upgrade: call.upgrade };
+            let flags = Flags { more: call.more, upgrade: call.upgrade, oneway: call.oneway };
             begin_ours(method, flags, fields, session, context)
         }
         _ => {
@@ -146,6 +151,7 @@ pub(super) fn begin(
 struct Flags {
     more: bool,
     upgrade: bool,
+    oneway: bool,
 }
 
 fn begin_ours(
@@ -168,9 +174,15 @@ fn begin_ours(
         "Version" => plain::version(fields, session, context),
         "Reload" => plain::reload(fields, context),
         "DaemonStats" => plain::daemon_stats(fields, session, context),
+        "Exec" => exec::collected(fields, context),
+        "ExecStream" => {
+            let stdio = context.stdio;
+            let upgrade = exec::Upgrade { asked: flags.upgrade, oneway: flags.oneway, stdio };
+            exec::streamed(fields, upgrade, context)
+        }
         _ => match request::decode(method, fields)? {
             Decoded::Request(request, kind) => Ok(context.ask(request, kind)),
-            Decoded::Other(fields) => plain::unsupported(method, flags.upgrade, fields),
+            Decoded::Other(fields) => plain::unsupported(method, fields),
         },
     }
 }
@@ -184,6 +196,8 @@ pub(super) fn finish(reply: &Reply, session: &mut Session, context: &Context<'_>
         Ok(Answer::Resources(resources)) => {
             session.reply(&ResourcesReply { resources: ResourcesShape::of(resources) });
         }
+        Ok(Answer::Executed(executed)) => session.reply(&exec::reply(executed)),
+        Ok(Answer::ExecStarted { pid, .. }) => session.reply(&json!({ "pid": pid.number() })),
         Ok(Answer::Done) => session.reply(&json!({})),
         Err(error) => session.fail(&context.failure(error)),
     }

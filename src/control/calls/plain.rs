@@ -85,33 +85,11 @@ pub(super) fn reload(mut fields: Fields, context: &Context<'_>) -> Result<Progre
 
 /// The methods that are described but cannot be had here. What is wrong with the call itself is
 /// said first.
-pub(super) fn unsupported(
-    method: &str,
-    upgrade: bool,
-    mut fields: Fields,
-) -> Result<Progress, Failure> {
+pub(super) fn unsupported(method: &str, fields: Fields) -> Result<Progress, Failure> {
     match method {
-        "Exec" | "ExecStream" => {
-            fields.required_string("name")?;
-            fields.required_string("command")?;
-            fields.strings("args")?;
-            fields.strings("env")?;
-            fields.string("user")?;
-            fields.string("work_dir")?;
-            if method == "Exec" {
-                fields.milliseconds("timeout_ms")?;
-            } else {
-                fields.flag("tty")?;
-                fields.number("rows")?;
-                fields.number("columns")?;
-            }
-        }
         "Upgrade" => {}
         _ => return Err(service::method_not_found("org.ostler", method)),
     }
     fields.finish()?;
-    if method == "ExecStream" && !upgrade {
-        return Err(Failure::new("org.ostler.ExpectedUpgrade", json!({})));
-    }
     Err(Failure::unsupported(method, "not available in this version"))
 }

@@ -43,8 +43,8 @@ pub(super) struct Sampler {
 struct Sample {
     run: u64,
     at: Now,
-    /// When more than its processor time was read.
-    looked: Mono,
+    /// When more than its processor time was read; `None` where something could not be read.
+    looked: Option<Mono>,
     total: Usage,
     by_pid: Option<BTreeMap<Pid, Single>>,
     clocks: Box<[(Pid, u64)]>,
@@ -149,7 +149,7 @@ impl Sampler {
             total: &sample.total,
             clocks: &sample.clocks,
             is_usable: (sample.by_pid.is_some() || !by_pid)
-                && now.since(sample.looked) < STATS_LOOK_EVERY,
+                && sample.looked.is_some_and(|looked| now.since(looked) < STATS_LOOK_EVERY),
         });
         let reader = &mut self.reader;
         match Gathering::begin(world, reader, &self.strays, run, by_pid, earlier) {
@@ -183,7 +183,7 @@ impl Sampler {
         let sample = Sample {
             run: gathering.run,
             at: gathering.at,
-            looked: gathering.at.mono,
+            looked: gathering.is_complete().then_some(gathering.at.mono),
             total,
             by_pid,
             clocks: std::mem::take(&mut gathering.clocks).into(),

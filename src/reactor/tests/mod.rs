@@ -1,9 +1,12 @@
 //! The supervisor on real processes, with a view of what it holds and of the calls that it makes.
 
 mod aborts;
+mod execs;
 mod failures;
 mod groups;
 mod looks;
+#[cfg(feature = "stats")]
+mod sampling;
 mod turns;
 
 use super::{Options, Supervisor};

@@ -24,9 +24,9 @@ pub(crate) struct System<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     /// Made when first needed, and never taken out.
-    branches: Vec<Branch>,
+    pub(super) branches: Vec<Branch>,
     /// By the name of its group, in which branches a run has one.
-    runs: HashMap<String, Vec<usize>>,
+    pub(super) runs: HashMap<String, Vec<usize>>,
     /// Groups that were in use when they were to be removed.
     left: Vec<PathBuf>,
     /// The controllers that count in every group of the tree.
@@ -123,16 +123,27 @@ impl Limits {
             (Err(NoTree(reason)), _) => reason.clone(),
             (Ok(_), None) => "no cgroup v2 hierarchy is mounted".to_owned(),
         };
-        let Some((_, own)) = system.mounted.v1.iter().find(|(found, _)| *found == controller)
-        else {
-            return Err(not_v2);
-        };
-        if let Some(index) = self.branches.iter().position(|branch| branch.is_ours(own)) {
-            return Ok(Seat::V1(index));
+        match self.branch(system, controller) {
+            None => Err(not_v2),
+            Some(branch) => branch.map(Seat::V1).map_err(|NoTree(reason)| reason),
         }
-        let branch = Branch::make(own).map_err(|NoTree(reason)| reason)?;
-        self.branches.push(branch);
-        Ok(Seat::V1(self.branches.len() - 1))
+    }
+
+    /// Our branch of a controller's v1 hierarchy, made when it is first needed; `None`: there is
+    /// no such hierarchy.
+    pub(super) fn branch(
+        &mut self,
+        system: System<'_>,
+        controller: Controller,
+    ) -> Option<Result<usize, NoTree>> {
+        let (_, own) = system.mounted.v1.iter().find(|(found, _)| *found == controller)?;
+        if let Some(index) = self.branches.iter().position(|branch| branch.is_ours(own)) {
+            return Some(Ok(index));
+        }
+        Some(Branch::make(own).map(|branch| {
+            self.branches.push(branch);
+            self.branches.len() - 1
+        }))
     }
 
     /// Where a limit of a run may be in force.
@@ -190,7 +201,8 @@ impl Limits {
         lacks
     }
 
-    fn add_groups(
+    /// The errors may leave some of them.
+    pub(super) fn add_groups(
         &mut self,
         run: &str,
         needed: &[(usize, Controller, &'static str)],
@@ -360,35 +372,16 @@ impl Limits {
         })
     }
 
-    /// The tree is one of an earlier supervisor.
-    pub(crate) fn reuse(&mut self, tree: &Tree) {
-        let mut counts = Controller::ALL.to_vec();
-        counts.retain(|controller| tree.is_enabled(*controller));
-        self.tree_counts = counts;
-    }
-
-    /// A run of an earlier supervisor has these v1 groups.
-    pub(crate) fn adopt(&mut self, run: &str, groups: &[PathBuf]) {
-        for group in groups.iter().filter(|group| group.is_dir()) {
-            let Some(path) = group.parent() else { continue };
-            let known = self.branches.iter().position(|branch| branch.path() == path);
-            let index = match (known, path.parent()) {
-                (Some(index), _) => index,
-                (None, Some(own)) => {
-                    self.branches.push(Branch::of_earlier(own, path));
-                    self.branches.len() - 1
-                }
-                (None, None) => continue,
-            };
-            self.runs.entry(run.to_owned()).or_default().push(index);
-        }
-    }
-
     /// The v1 groups of a run.
     pub(crate) fn groups(&self, run: &str) -> Vec<PathBuf> {
         let indices = self.runs.get(run).map(Vec::as_slice).unwrap_or_default();
         let path = |index: &usize| Some(self.branches.get(*index)?.path().join(run));
         indices.iter().filter_map(path).collect()
+    }
+
+    /// The group of a run in a branch.
+    pub(super) fn group(&self, run: &str, branch: usize) -> Option<PathBuf> {
+        Some(self.branches.get(branch)?.path().join(run))
     }
 
     /// The v1 groups of a run, each with what counts in it.

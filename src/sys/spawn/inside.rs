@@ -1,7 +1,7 @@
 //! Making processes in namespaces: the init of a pid namespace, and whatever enters those of a
 //! living process.
 
-use super::{Child, Entry, Placement, Spawned, Spawner, StatusPipe, Streams, joins};
+use super::{Child, Entry, Placement, Spawned, Spawner, StatusPipe, Streams};
 use crate::sys::child::Launch;
 use crate::sys::failure::start_error;
 use crate::sys::namespaces::Namespaces;
@@ -24,13 +24,14 @@ impl Spawner {
         let image = self.init_image()?;
         let (pipe, end) = StatusPipe::new(Arc::clone(&plan.program))?;
         let staged = self.staging.stage(&Streams { stdin: Some(image), ..Streams::default() })?;
+        let (birth, joins) = self.birth(group);
         let launch = Launch {
             streams: staged.streams,
-            joins: joins(group),
+            joins,
             status: Some(end.as_raw_fd()),
             ..self.launch(&plan.program)
         };
-        let child = self.clone_copied(plan.born_in, &launch)?;
+        let child = self.clone_copied(plan.born_in, birth, &launch)?;
         if child.pidfd.is_none() {
             // Nothing could enter by it. No kernel that has what else it takes does this.
             child.kill_and_reap();
@@ -40,12 +41,37 @@ impl Spawner {
         Ok(Spawned::Preparing(child, pipe))
     }
 
+    /// Whether the program of the inits is there.
+    #[cfg(test)]
+    pub(crate) fn has_init_image(&self) -> bool {
+        self.init_image.is_some()
+    }
+
     fn init_image(&mut self) -> Result<RawFd, StartError> {
         let image = match self.init_image.take() {
             Some(image) => image,
             None => init::image()?,
         };
         Ok(self.init_image.insert(image).as_raw_fd())
+    }
+
+    /// Makes the process of a command that is run in the context of a task; `inside` has the task's
+    /// namespaces, where it has some. It always gets memory of its own, since it joins a group that
+    /// lives. With `terminal` its streams are one, which becomes the controlling one of its
+    /// session. After an error nothing of it is left.
+    pub(crate) fn spawn_exec(
+        &self,
+        plan: Plan,
+        streams: Streams,
+        group: Option<&Placement>,
+        inside: Option<Entry<'_>>,
+        terminal: bool,
+    ) -> Result<(Child, StatusPipe), StartError> {
+        let plan = if terminal { plan.with_terminal() } else { plan };
+        match inside {
+            Some(entry) => self.make_inside(&plan, &streams, group, entry),
+            None => self.make_copied(&plan, &streams, group),
+        }
     }
 
     /// Makes the process in the namespaces of one that lives: a task in those that its init has
@@ -58,8 +84,19 @@ impl Spawner {
         group: Option<&Placement>,
         entry: Entry<'_>,
     ) -> Result<Spawned, StartError> {
+        let (child, pipe) = self.make_inside(plan, &streams, group, entry)?;
+        Ok(Spawned::Starting(child, pipe))
+    }
+
+    fn make_inside(
+        &self,
+        plan: &Plan,
+        streams: &Streams,
+        group: Option<&Placement>,
+        entry: Entry<'_>,
+    ) -> Result<(Child, StatusPipe), StartError> {
         let (pipe, end) = StatusPipe::new(Arc::clone(&plan.program))?;
-        let staged = self.staging.stage(&streams)?;
+        let staged = self.staging.stage(streams)?;
         let process = entry.process.as_raw_fd();
         let by_birth = match plan.namespaces.has(Namespaces::PID) {
             // It is born in what the child in between has entered.
@@ -67,18 +104,23 @@ impl Spawner {
             false => Namespaces::default(),
         };
         let enters = plan.namespaces.without(by_birth);
+        let (birth, joins) = match by_birth.is_empty() {
+            true => self.birth(group),
+            // The child in between is born elsewhere.
+            false => (None, group.map_or(&[][..], |group| &group.procs)),
+        };
         let launch = Launch {
             streams: staged.streams,
-            joins: joins(group),
+            joins,
             enters: (!enters.is_empty()).then_some((process, enters)),
             status: Some(end.as_raw_fd()),
             ..self.launch(&plan.program)
         };
         let child = match by_birth.is_empty() {
-            true => self.clone_copied(Namespaces::default(), &launch)?,
+            true => self.clone_copied(Namespaces::default(), birth, &launch)?,
             false => self.pass(process, by_birth, &launch)?,
         };
-        Ok(Spawned::Starting(child, pipe))
+        Ok((child, pipe))
     }
 
     /// Makes a process that is born in a pid namespace which is there already.
