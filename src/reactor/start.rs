@@ -73,7 +73,7 @@ impl Starts {
 impl Supervisor {
     pub(super) fn start(&mut self, task: TaskId, run: u64) {
         let Some(identity) = self.engine.identity(task).cloned() else { return };
-        let outcome = self.try_start(task, run, &identity);
+        let outcome = self.note_intent().and_then(|()| self.try_start(task, run, &identity));
         if let Err(error) = outcome {
             self.inputs.push_back((task, Input::StartFailed(error)));
         }
@@ -142,7 +142,7 @@ impl Supervisor {
             Err(_) => None,
         };
         let contained = placement.is_some();
-        self.limit_run(&leaf, spec, limits, device_rules, placement).inspect_err(|_| {
+        self.limit_run(&leaf, &identity.spec(), limits, device_rules, placement).inspect_err(|_| {
             if contained {
                 self.discard_group(leaf);
             }
@@ -182,6 +182,7 @@ impl Supervisor {
         };
         let Child { pid, pidfd } = child;
         let key = key_of(task);
+        let mark = self.mark_of(pid, pidfd.as_ref());
         let mut unwatched = None;
         let (pidfd, watched) = match &inside {
             None => self.watch_process(key, pid, pidfd),
@@ -211,7 +212,11 @@ impl Supervisor {
             sessions: Box::default(),
             init: None,
             over: None,
+            mark,
+            adopted: false,
+            status_until: None,
         });
+        self.note_process(task);
         if !preparing {
             self.inputs.push_back((task, Input::Spawned { pid, containment }));
         }
