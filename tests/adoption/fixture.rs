@@ -158,6 +158,19 @@ impl Life {
         self.call("Wait", json!({ "name": name }))["status"].take()
     }
 
+    /// An adopted task has ended with this code; or nobody knows, where the kernel may not tell.
+    #[track_caller]
+    pub(crate) fn check_code(&self, status: &Value, code: i64) {
+        let features = self.call("Version", json!({}))["features"].take();
+        let can_tell = json!("exit_status_of_adopted");
+        let can_tell = features.as_array().is_some_and(|all| all.contains(&can_tell));
+        if can_tell || status["exit"]["status_known"] == true {
+            assert_eq!(status["exit"]["exit_code"], code, "{status:#}");
+        } else {
+            assert_eq!(status["exit"]["exit_code"], -1, "{status:#}");
+        }
+    }
+
     /// Waits until a task is as it is wanted.
     #[track_caller]
     pub(crate) fn until(&self, name: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
@@ -237,4 +250,11 @@ pub(crate) fn lives(pid: u64) -> bool {
 pub(crate) fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+/// Whether the running kernel is of this version or a later one.
+pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }

@@ -157,7 +157,7 @@ fn every_line_comes_once_and_in_order() {
     for kind in ["file", "rotated", "fifo"] {
         for number in 0..8 {
             let status = life.wait(&format!("{kind}-{number}"));
-            assert_eq!(status["exit"]["exit_code"], 7, "{status:#}");
+            life.check_code(&status, 7);
             life.until(&format!("{kind}-{number}"), |status| status["output_pending"] == false);
         }
     }

@@ -8,3 +8,4 @@ mod load;
 mod scale;
 mod state;
 mod tasks;
+mod vm;
