@@ -90,7 +90,7 @@ impl Supervisor {
         self.relay.open(task, &identity.name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
-        let made = self.make_group(identity, run, plan.device_rules()).and_then(|group| {
+        let made = self.make_group(identity, spec, run, plan.device_rules()).and_then(|group| {
             let child = self.spawner.spawn(&plan, streams(stdin, &ends), group.as_ref());
             if child.is_err() && group.is_some() {
                 self.discard_group(self.groups.leaf(identity, run));
@@ -120,6 +120,7 @@ impl Supervisor {
     fn make_group(
         &mut self,
         identity: &Identity,
+        spec: &TaskSpec,
         run: u64,
         device_rules: Option<&[String]>,
     ) -> Result<Option<Placement>, StartError> {
