@@ -321,3 +321,14 @@ fn between(start: *const u8, end: *const u8) -> &'static [u8] {
     // SAFETY: both are labels of the same constant data, which lies between them.
     unsafe { std::slice::from_raw_parts(start, length) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_as_small_as_is_said() {
+        let bytes = elf(code()).len();
+        assert!((HEADERS_BYTES + 100..450).contains(&bytes), "{bytes}");
+    }
+}
