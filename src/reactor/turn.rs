@@ -155,6 +155,9 @@ impl Supervisor {
                 Due::Look => {}
                 Due::Group(key) => self.group_changed(key),
                 Due::Sweep => self.sweep_children(),
+                Due::Status(task) => self.process_ended(task),
+                // At the end of the turn.
+                Due::Store => {}
             }
         }
         self.relay.expire(self.now.mono);
@@ -177,7 +180,7 @@ impl Supervisor {
             } else if let Some((task, run)) = self.starts.next() {
                 self.start(task, run);
             } else if !self.start_next_exec() {
-                return;
+                return self.take_down_at_leisure();
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+pub(crate) mod adopted;
 #[cfg(feature = "cli")]
 pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
@@ -83,6 +84,8 @@ pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;
+#[cfg(feature = "control")]
+pub(crate) mod state_directory;
 mod status_pipe;
 mod task_directory;
 #[cfg(feature = "cli")]
