@@ -3,12 +3,11 @@
 #![allow(unsafe_code)]
 
 use crate::fixture::{Fixture, named};
-use crate::support::{isolated, writing};
+use crate::support::{copy_program, isolated, open_directory, writing};
 use nix::errno::Errno;
 use nix::libc;
 use ostler::{Isolation, TaskSpec};
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The pid of somebody outside, for the task.
@@ -63,26 +62,20 @@ fn probe() {
         println!("{name}={errno}");
     }
     println!("init lives={}", errno_of(libc::SYS_kill, [1, 0, 0, 0]));
+    println!("effective uid={}", nix::unistd::geteuid());
 }
 
-/// What the probe reports as a task of this user.
+/// What the probe reports as a task of this user, its file having this mode.
 pub(crate) fn report(
     fixture: &mut Fixture,
     isolation: Isolation,
     user: Option<&str>,
     outside: u32,
+    mode: u32,
 ) -> BTreeMap<String, i32> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = open_directory();
     let program = directory.path().join("probe");
-    // Not by this process, whose other threads make children: one of them could hold it open.
-    let copied = std::process::Command::new("cp")
-        .arg(std::env::current_exe().unwrap())
-        .arg(&program)
-        .status();
-    assert!(copied.unwrap().success());
-    for path in [directory.path(), &program] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-    }
+    copy_program(&std::env::current_exe().unwrap(), &program, mode);
     let out = directory.path().join("out");
     let args = ["--exact", "probe::probe", "--nocapture", "--test-threads", "1"];
     let spec = TaskSpec {

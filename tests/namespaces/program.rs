@@ -14,7 +14,7 @@ fn nothing_outlives_a_killed_run() {
         return;
     }
     let mut run = Command::new(PROGRAM)
-        .args(["run", "--private", "pid", "--", "sh", "-c", "setsid sleep 300 & sleep 300"])
+        .args(["run", "--private", "pid", "--", "sh", "-c", "setsid sleep 300 & sleep 300; exit 0"])
         .stdin(Stdio::null())
         .spawn()
         .unwrap();

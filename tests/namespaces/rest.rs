@@ -7,7 +7,7 @@ use ostler::{ExitStatus, Leftover, Request, StateName, TaskId, TaskSpec};
 use std::path::PathBuf;
 
 /// Ends as soon as the file is there, and leaves a process of another session and process group.
-const SCRIPT: &str = "(setsid sh -c 'sleep 300 & sleep 300' &)
+const SCRIPT: &str = "(setsid sh -c 'sleep 300 & sleep 300 & echo >$READY; wait' &)
 while ! [ -e \"$GO\" ]; do sleep 0.01; done; exit 6";
 
 struct Left {
@@ -22,13 +22,14 @@ struct Left {
 fn left(mut fixture: Fixture, leftover: Leftover) -> Left {
     let directory = tempfile::tempdir().unwrap();
     let go = directory.path().join("go");
-    let env = vec!["PATH=/usr/bin:/bin".into(), format!("GO={}", go.display())];
+    let ready = directory.path().join("ready");
+    let path = "PATH=/usr/bin:/bin".to_owned();
+    let env = vec![path, format!("GO={}", go.display()), format!("READY={}", ready.display())];
     let spec = TaskSpec { leftover, env, ..isolated(pid(), sh(SCRIPT)) };
     let task = fixture.launch(named("t", spec));
     let namespace = namespace(&fixture.supervisor.status(task).unwrap());
     let init = init(&namespace);
-    // Init, main and what it runs, and three to stay.
-    fixture.until(|_| (members(&namespace).len() >= 5).then_some(()));
+    line_of(&mut fixture, &ready);
     std::fs::write(go, "").unwrap();
     Left { fixture, task, namespace, init, _directory: directory }
 }

@@ -1,9 +1,8 @@
 //! The same fields for who is not root: by way of a user namespace.
 
-use crate::support::{available, is_root};
-use std::os::unix::fs::PermissionsExt;
+use crate::support::{available, copy_program, is_root, open_directory};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The user that has nothing.
@@ -20,12 +19,9 @@ impl Nobody {
         if !available(test) || !is_root(test) {
             return None;
         }
-        let directory = tempfile::tempdir().unwrap();
+        let directory = open_directory();
         let program = directory.path().join("ostler");
-        std::fs::copy(env!("CARGO_BIN_EXE_ostler"), &program).unwrap();
-        for path in [directory.path(), &program] {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-        }
+        copy_program(Path::new(env!("CARGO_BIN_EXE_ostler")), &program, 0o755);
         let nobody = Nobody { program, _directory: directory };
         let tried = nobody.run(&["--private", "ipc"], "true");
         if !tried.status.success() {

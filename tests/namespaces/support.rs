@@ -2,6 +2,7 @@
 
 use crate::fixture::{Fixture, PATIENCE, lives};
 use ostler::{FileSink, Isolation, Options, Sink, Status, TaskSpec};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,21 @@ pub(crate) fn init(namespace: &Path) -> i32 {
 /// Whether there is such a process, a zombie included.
 pub(crate) fn exists(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Copies a program, not by this process, whose other threads make children: one of them could
+/// still have it open for writing when it is executed.
+pub(crate) fn copy_program(from: &Path, to: &Path, mode: u32) {
+    let copied = std::process::Command::new("cp").args([from, to]).status();
+    assert!(copied.unwrap().success());
+    std::fs::set_permissions(to, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// A directory into which everybody may look.
+pub(crate) fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    directory
 }
 
 /// Waits for what happens without the loop.
