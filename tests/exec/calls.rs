@@ -1,7 +1,7 @@
 //! Exec: a command whose output comes with its end.
 
 use crate::node::{Node, wait_for_end};
-use crate::support::{is_alive, ostler, wait_for};
+use crate::support::{is_alive, ostler};
 use serde_json::json;
 use std::io::Read;
 
@@ -123,7 +123,7 @@ fn why_nothing_is_run_is_said() {
 /// Scripts whose processes all have to end; each writes their numbers to a file.
 const FAMILIES: [&str; 3] = [
     "sleep 1000 & echo $$ $! >FILE; wait",
-    "trap '' TERM INT HUP; (trap '' TERM; sleep 1000; sleep 1000) & echo $$ $! >FILE; wait; sleep 9",
+    "trap '' TERM INT; (trap '' TERM; sleep 1000; sleep 1000) & echo $$ $! >FILE; wait; sleep 9",
     "setsid sh -c 'sleep 1000 & echo $$ $! >FILE; wait' & wait",
 ];
 
