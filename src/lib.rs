@@ -6,6 +6,9 @@ pub mod cli;
 pub mod control;
 #[doc(hidden)]
 pub mod engine;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod keeper;
 mod reactor;
 mod sys;
 mod vocabulary;

@@ -8,9 +8,10 @@ use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use ostler::testing::Launcher;
-use ostler::{ExitStatus, Isolation, PathRule, Stage, TaskSpec};
+use ostler::{Device, ExitStatus, Isolation, Mount, PathRule, Propagation, Stage, TaskSpec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_void;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The test; 0: the trap is not set.
@@ -104,6 +105,40 @@ fn run_restricted(launcher: &mut Launcher) {
     assert_eq!(launcher.run(&spec).unwrap(), Some(ExitStatus::Exited(7)));
 }
 
+/// Runs a task with a root, mounts and devices of its own, and one whose mount point cannot be.
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn run_rooted(launcher: &mut Launcher) {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: a root, mounts and devices: they need root");
+        return;
+    }
+    let image = tempfile::tempdir().unwrap();
+    let mount = |source: &str, target: &str| Mount {
+        source: source.into(),
+        target: target.into(),
+        read_only: true,
+        propagation: Propagation::Private,
+    };
+    let mut mounts = vec![mount("/usr", "/usr"), mount("/tmp", "/tmp")];
+    for name in ["/bin", "/lib", "/lib64"].into_iter().filter(|name| Path::new(name).exists()) {
+        mounts.push(mount(name, name));
+    }
+    let device = Device { source: "/dev/zero".into(), target: None, permissions: "rwm".into() };
+    let isolation = Isolation {
+        root: Some(image.path().to_str().unwrap().into()),
+        mounts,
+        devices: Some(vec![device]),
+        ..Isolation::default()
+    };
+    let mut spec = TaskSpec { isolation: Some(Box::new(isolation)), ..everything() };
+    assert_eq!(launcher.run(&spec).unwrap(), Some(ExitStatus::Exited(7)));
+    if let Some(isolation) = &mut spec.isolation {
+        isolation.mounts.push(mount("/etc", "/usr/no/such"));
+    }
+    let error = launcher.run(&spec).unwrap_err();
+    assert_eq!(error.stage, Stage::Mount, "{error}");
+}
+
 /// One test, since the trap is set for the whole process: no other thread may be making children.
 #[test]
 fn a_child_never_allocates() {
@@ -113,6 +148,7 @@ fn a_child_never_allocates() {
         let status = launcher.run(&everything()).unwrap();
         assert_eq!(status, Some(ExitStatus::Exited(7)), "copied: {copied}");
         run_restricted(&mut launcher);
+        run_rooted(&mut launcher);
         // Every kind of end of the child's own.
         for (spec, stage) in [
             (TaskSpec::new("/no/such/command"), Stage::Lookup),

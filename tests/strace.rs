@@ -104,6 +104,8 @@ fn an_idle_daemon_calls_nothing() {
     let Some(traced) = Traced::start() else { return };
     let sleeper = ["launch", "--name", "sleeper", "/bin/sleep", "300"];
     assert!(traced.client().args(sleeper).status().unwrap().success());
+    // Nothing is measured once nobody asks any more.
+    assert!(traced.client().arg("stats").status().unwrap().success());
     // A look for children whose signal was lost is due once, a second after the last exit.
     std::thread::sleep(Duration::from_millis(1500));
     let calls = traced.calls(|_| {}, Duration::from_secs(3));

@@ -7,7 +7,12 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// Proportional set size in bytes: memory shared with other processes counts in parts.
 pub(crate) fn pss_bytes() -> Outcome<f64> {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    pss_bytes_of(std::process::id())
+}
+
+/// The same of another process.
+pub(crate) fn pss_bytes_of(pid: u32) -> Outcome<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     Ok(field(&text, "Pss:").ok_or("no Pss in smaps_rollup")? * 1024.0)
 }
 

@@ -42,6 +42,30 @@ void _start(void) {
 }
 "#;
 
+const BREATHE: &str = r#"
+static const long second[2] = {1, 0};
+void _start(void) {
+    for (;;) {
+#if defined(__x86_64__)
+        __asm__ volatile("mov $35, %%eax\n xor %%esi, %%esi\n syscall"
+                         :: "D"(second) : "rax", "rsi", "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+        register const long *time __asm__("x0") = second;
+        __asm__ volatile("mov x8, #101\n mov x1, #0\n svc #0"
+                         : "+r"(time) :: "x1", "x8", "memory");
+#else
+#error "no system call known for this processor"
+#endif
+    }
+}
+"#;
+
+/// A program that runs for a moment each second.
+pub(crate) fn breathes() -> Program {
+    let line = "while :; do sleep 1; done";
+    built("breathe", BREATHE).unwrap_or_else(|error| fallback("/bin/sh", &["-c", line], &*error))
+}
+
 /// A program that exits with 0 at once.
 pub(crate) fn exits() -> Program {
     built("exit", EXIT).unwrap_or_else(|error| fallback("/bin/true", &[], &*error))

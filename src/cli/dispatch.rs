@@ -2,9 +2,11 @@
 
 use super::arguments::{Arguments, DaemonArguments, UpArguments, Verb};
 use super::client::{self, Session};
+use super::complain::complain;
 use super::failure::{Failure, OWN, UsageError};
 use super::output::report;
 use super::{check, completions, daemon, man, run, top, up};
+use crate::sys::own_program;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
@@ -13,7 +15,11 @@ use std::process::ExitCode;
 
 /// The program: reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
-    let words = signals_as_flags(std::env::args_os().collect());
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(command) = kept_command(&words) {
+        return keep(command);
+    }
+    let words = signals_as_flags(words);
     let parsed = Arguments::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Arguments::from_arg_matches(&matches).map(|read| (matches, read)));
@@ -35,15 +41,51 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
         let why = UsageError("--socket: this verb asks no daemon".to_owned());
         return finish(name, json, mirrors, Err(why.into()));
     }
+    if gives_tasks_a_root(&verb)
+        && let Err(why) = own_program::seal()
+    {
+        let risk = "a task that runs as root in a root of its own could write to this program";
+        complain(name, format_args!("cannot start from a sealed copy: {why}; {risk}"));
+    }
     match verb {
         Verb::Run(arguments) => run::run(*arguments),
         Verb::Up(arguments) => up::up(UpArguments { socket, ..arguments }),
         Verb::Daemon(arguments) => daemon::daemon(DaemonArguments { socket, ..arguments }),
         Verb::Check(arguments) => check::check(arguments),
+        Verb::Keeper(arguments) => keep(&arguments.command),
         verb => {
             let session = Session::new(name, json, socket);
             finish(&what, json, mirrors, ask(&session, verb))
         }
+    }
+}
+
+/// The command of `ostler keeper COMMAND...`, found without the parser of flags: that would stay in
+/// the memory of a process that is to be small.
+fn kept_command(words: &[OsString]) -> Option<&[OsString]> {
+    let rest = words.strip_prefix(&[words.first()?.clone(), "keeper".into()])?;
+    let dashed = rest.first()? == "--";
+    let command = if dashed { rest.get(1..)? } else { rest };
+    let is_command = dashed || !command.first()?.as_encoded_bytes().starts_with(b"-");
+    (is_command && !command.is_empty()).then_some(command)
+}
+
+fn keep(command: &[OsString]) -> ExitCode {
+    match crate::keeper::keep(command) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            complain("keeper", why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether tasks of this process may have a root of their own.
+fn gives_tasks_a_root(verb: &Verb) -> bool {
+    match verb {
+        Verb::Run(arguments) => arguments.task.isolation.root.is_some(),
+        Verb::Up(_) | Verb::Daemon(_) => true,
+        _ => false,
     }
 }
 

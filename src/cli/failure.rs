@@ -1,5 +1,7 @@
 //! Why a verb failed, and what the exit code says of it.
 
+use super::task_file::Problem;
+use crate::vocabulary::cause;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -43,6 +45,8 @@ pub(crate) enum Failure {
         /// Its parameters.
         parameters: Value,
     },
+    /// A task file cannot be: all that is wrong with it.
+    InvalidFile(Vec<Problem>),
     /// Something else: a file that cannot be read, a connection that broke.
     Other(String),
     /// Nobody reads the output any more.
@@ -62,7 +66,7 @@ impl Failure {
             ErrorKind::NotFound => "there is no such socket".to_owned(),
             ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
             ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            _ => error.to_string(),
+            _ => cause(error),
         };
         Failure::NoDaemon { path: path.to_owned(), reason }
     }
@@ -78,13 +82,15 @@ impl Failure {
             }
             _ if mirrors => OWN,
             Failure::Usage(_) => 2,
-            Failure::Refused { .. } | Failure::Other(_) => 1,
+            Failure::Refused { .. } | Failure::InvalidFile(_) | Failure::Other(_) => 1,
         }
     }
 
-    /// As an object of the form that the protocol gives to errors.
-    pub(crate) fn to_json(&self) -> Value {
+    /// As objects of the form that the protocol gives to errors; one but for a task file, which can
+    /// be wrong in several places.
+    pub(crate) fn to_json(&self) -> Vec<Value> {
         let (error, parameters) = match self {
+            Failure::InvalidFile(problems) => return problems.iter().map(invalid_task).collect(),
             Failure::Refused { error, parameters } => (error.as_str(), parameters.clone()),
             Failure::Usage(why) => ("org.ostler.client.Usage", json!({ "reason": why.0 })),
             Failure::NoDaemon { path, reason } => {
@@ -94,8 +100,17 @@ impl Failure {
             Failure::Other(reason) => ("org.ostler.client.Failed", json!({ "reason": reason })),
             Failure::OutputClosed => ("org.ostler.client.OutputClosed", json!({})),
         };
-        json!({ "error": error, "parameters": parameters })
+        vec![json!({ "error": error, "parameters": parameters })]
     }
+}
+
+/// As a daemon would have said it.
+fn invalid_task(problem: &Problem) -> Value {
+    let mut parameters = json!({ "field": problem.field, "reason": problem.reason });
+    if let Some(place) = &problem.place {
+        parameters["line"] = place.line.into();
+    }
+    json!({ "error": "org.ostler.InvalidTask", "parameters": parameters })
 }
 
 /// The exit code for a command that did not start, as env(1) and timeout(1) have them.
@@ -121,6 +136,10 @@ impl fmt::Display for Failure {
                 write!(f, "no daemon at {}: {reason} (start one: ostler daemon)", path.display())
             }
             Failure::Refused { error, parameters } => write_refusal(f, error, parameters),
+            Failure::InvalidFile(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
             Failure::Other(why) => f.write_str(why),
             Failure::OutputClosed => f.write_str("nobody reads the output"),
         }

@@ -65,6 +65,8 @@ impl IsolationFlags {
                 false => join(current, text),
             })
         };
+        // Rules are about what the task sees.
+        let inside = self.root.is_none().then_some(current);
         let private = |namespace| self.private.contains(&namespace);
         Ok(Isolation {
             root: self.root.as_deref().map(|root| join(current, root)),
@@ -78,7 +80,7 @@ impl IsolationFlags {
             capabilities,
             no_new_privs: self.no_new_privs,
             seccomp: path_or(&["default", "none"], &self.seccomp),
-            landlock: some_of(&self.landlock, |text| Ok(path_rule(text, current)))?,
+            landlock: some_of(&self.landlock, |text| Ok(path_rule(text, inside)))?,
         })
     }
 }
@@ -135,14 +137,16 @@ fn device(text: &str, current: &str) -> Parsed<Device> {
     })
 }
 
-fn path_rule(text: &str, current: &str) -> PathRule {
+/// `current`: where relative paths begin; without one they stay as they are, to be refused.
+fn path_rule(text: &str, current: Option<&str>) -> PathRule {
+    let join = |path: &str| current.map_or_else(|| path.to_owned(), |from| join(from, path));
     // A path may have a colon in it: only letters of access end one.
     let is_access = |access: &str| !access.is_empty() && access.chars().all(|c| "rwx".contains(c));
     match text.rsplit_once(':') {
         Some((path, access)) if is_access(access) => {
-            PathRule { path: join(current, path), access: access.to_owned() }
+            PathRule { path: join(path), access: access.to_owned() }
         }
-        _ => PathRule { path: join(current, text), access: "rwx".to_owned() },
+        _ => PathRule { path: join(text), access: "rwx".to_owned() },
     }
 }
 
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(read("/dev/a:r"), Ok((own("/dev/a"), None, own("r"))));
         assert_eq!(read("a:/b"), Ok((own("/dev/a"), Some(own("/b")), own("rwm"))));
         assert_eq!(read("a:/b:rw"), Ok((own("/dev/a"), Some(own("/b")), own("rw"))));
-        let rule = |text| path_rule(text, "/").access;
+        let rule = |text| path_rule(text, Some("/")).access;
         assert_eq!((rule("/a:rx"), rule("/a"), rule("/a:b")), (own("rx"), own("rwx"), own("rwx")));
     }
 }

@@ -1,17 +1,21 @@
 //! Telling a service manager how things stand: sd_notify(3), in as much as a daemon needs.
 
-use std::os::linux::net::SocketAddrExt;
+use crate::sys::clock;
+use crate::sys::notify_socket::NotifySocket;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// How long a manager is waited for that does not read.
+const PATIENCE_SECONDS: i32 = 1;
 
 /// The socket of the service manager, where there is one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    socket: Option<UnixDatagram>,
+    socket: Option<NotifySocket>,
     /// How often the manager wants to hear of us, and when it is due.
     watchdog: Option<(Duration, Instant)>,
+    /// It was told that the configuration is read again, and not yet that this is done.
+    reloading: bool,
 }
 
 impl Notifier {
@@ -20,8 +24,10 @@ impl Notifier {
         let variable = |name: &str| std::env::var(name).ok();
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty());
         let socket = socket.and_then(|path| {
-            connect(path.as_bytes())
-                .inspect_err(|error| log::warn!("cannot reach NOTIFY_SOCKET {path:?}: {error}"))
+            let socket = NotifySocket::connect(path.as_bytes());
+            let socket = socket.and_then(|s| s.set_patience(PATIENCE_SECONDS).map(|()| s));
+            socket
+                .inspect_err(|e| log::warn!("cannot reach NOTIFY_SOCKET {path:?}: {}", e.desc()))
                 .ok()
         });
         let for_us =
@@ -32,12 +38,27 @@ impl Notifier {
             let half = Duration::from_micros(micros / 2);
             (half, Instant::now() + half)
         });
-        Notifier { socket, watchdog }
+        Notifier { socket, watchdog, reloading: false }
     }
 
     /// The daemon serves.
     pub(crate) fn ready(&self) {
         self.send(&format!("READY=1\nMAINPID={}\n", std::process::id()));
+    }
+
+    /// The daemon has begun to read its configuration again.
+    pub(crate) fn reloading(&mut self) {
+        // When it began tells the manager which of its signals this answers.
+        let began = clock::now().mono.as_nanos() / 1000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={began}\n"));
+        self.reloading = true;
+    }
+
+    /// The configuration is in force.
+    pub(crate) fn reloaded(&mut self) {
+        if std::mem::take(&mut self.reloading) {
+            self.send("READY=1\n");
+        }
     }
 
     /// The daemon is ending.
@@ -54,28 +75,18 @@ impl Notifier {
             *due = now + *interval;
         }
         let wait = due.saturating_duration_since(now);
-        if late {
-            self.send("WATCHDOG=1\n");
+        if late && let Some(socket) = &self.socket {
+            // One that is lost is followed by another in time.
+            let _ = socket.send(b"WATCHDOG=1\n", &[]);
         }
         Some(wait)
     }
 
     fn send(&self, message: &str) {
         let Some(socket) = &self.socket else { return };
-        if let Err(error) = socket.send(message.as_bytes()) {
-            log::warn!("cannot tell the service manager {:?}: {error}", message.trim_end());
+        if let Err(errno) = socket.send_patiently(message.as_bytes()) {
+            let (message, why) = (message.trim_end(), errno.desc());
+            log::warn!("cannot tell the service manager {message:?}: {why}");
         }
     }
-}
-
-fn connect(path: &[u8]) -> std::io::Result<UnixDatagram> {
-    let address = match path {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        path => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path)))?,
-    };
-    let socket = UnixDatagram::unbound()?;
-    // A manager that does not read is not waited for.
-    socket.set_nonblocking(true)?;
-    socket.connect_addr(&address)?;
-    Ok(socket)
 }

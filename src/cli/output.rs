@@ -2,6 +2,7 @@
 
 use super::complain::complain;
 use super::failure::Failure;
+use crate::vocabulary::cause;
 use serde_json::Value;
 use std::io::{self, ErrorKind, Write};
 
@@ -11,7 +12,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
-        Err(error) => Err(Failure::Other(format!("write standard output: {error}"))),
+        Err(error) => Err(Failure::Other(format!("write standard output: {}", cause(&error)))),
     }
 }
 
@@ -37,13 +38,15 @@ fn without_null(value: &Value) -> Value {
     }
 }
 
-/// Says `ostler: WHAT: WHY` on standard error, or the failure as JSON.
+/// Says `ostler: WHAT: WHY` on standard error, or the failure as lines of JSON.
 pub(crate) fn report(what: &str, failure: &Failure, json: bool) {
     match failure {
         Failure::OutputClosed => {}
         failure if json => {
-            // Where standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", failure.to_json());
+            for object in failure.to_json() {
+                // Where standard error is closed there is nobody to tell.
+                let _ = writeln!(io::stderr(), "{object}");
+            }
         }
         failure => complain(what, failure),
     }

@@ -3,7 +3,7 @@
 use super::arguments::{LeftoverChoice, RestartChoice, TaskFlags};
 use super::failure::UsageError;
 use super::sink::parse_sink;
-use crate::vocabulary::{Leftover, RestartMode, RestartPolicy, Setting, Sink, TaskSpec};
+use crate::vocabulary::{Leftover, RestartMode, RestartPolicy, Setting, Sink, TaskSpec, cause};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,9 @@ impl TaskFlags {
     /// The task that these flags and this command (with its arguments) describe. Relative paths
     /// become absolute by the current directory.
     pub(crate) fn into_spec(self, command: Vec<String>, context: Context) -> Parsed<TaskSpec> {
-        let current = std::env::current_dir()
-            .map_err(|error| UsageError(format!("find the current directory: {error}")))?;
+        let current = std::env::current_dir().map_err(|error| {
+            UsageError(format!("find the current directory: {}", cause(&error)))
+        })?;
         match current.to_str() {
             Some(current) => self.into_spec_at(current, command, context),
             None => Err(UsageError("the current directory's path is not UTF-8".to_owned())),
@@ -47,8 +48,9 @@ impl TaskFlags {
         let isolation = self.isolation.to_isolation(current)?;
         // A directory inside another root is not one of the caller's.
         let rooted = isolation.root.is_some();
+        let inside = |dir: &String| if rooted { dir.clone() } else { join(current, dir) };
         let work_dir = match &self.work_dir {
-            Some(dir) => Some(if rooted { dir.clone() } else { join(current, dir) }),
+            Some(dir) => Some(inside(dir)),
             None => (running && !rooted).then(|| current.to_owned()),
         };
         let resources = self.resources.to_resources()?;
@@ -56,7 +58,7 @@ impl TaskFlags {
             args: words.collect(),
             env: environment(&self.env_file, &self.env)?,
             inherit_env: self.inherit_env || running,
-            task_dir: self.task_dir.as_deref().map(|dir| join(current, dir)),
+            task_dir: self.task_dir.as_ref().map(inside),
             work_dir,
             stdout,
             stderr,
@@ -167,8 +169,9 @@ pub(crate) fn pairs(flag: &str, form: &str, texts: &[String]) -> Parsed<BTreeMap
 pub(crate) fn environment(files: &[PathBuf], entries: &[String]) -> Parsed<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
-            .map_err(|why| UsageError(format!("--env-file: read {}: {why}", file.display())))?;
+        let text = std::fs::read_to_string(file).map_err(|why| {
+            UsageError(format!("--env-file: read {}: {}", file.display(), cause(&why)))
+        })?;
         for (index, line) in text.lines().enumerate() {
             if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
                 let place = || format!("env-file: {} line {}", file.display(), index + 1);
@@ -266,6 +269,15 @@ mod tests {
         };
         assert_eq!(task.isolation.as_deref(), Some(&isolation));
         assert_eq!(spec("run", &["--root", "r"]).expect("a task").work_dir, None);
+        let flags = ["--root", "r", "--task-dir", "/t", "--landlock", "/usr:rx"];
+        let task = spec("run", &flags).expect("a task");
+        assert_eq!(task.task_dir.as_deref(), Some("/t"));
+        for (flag, field) in [("--task-dir", "task_dir: "), ("--work-dir", "work_dir: ")] {
+            let why = spec("run", &["--root", "r", flag, "x"]).expect_err("refused").to_string();
+            assert!(why.starts_with(field), "{why}");
+        }
+        let why = spec("run", &["--root", "r", "--landlock", "x"]).expect_err("refused");
+        assert!(why.to_string().starts_with("isolation.landlock[0].path: "), "{why}");
     }
 
     #[test]

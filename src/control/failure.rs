@@ -47,7 +47,7 @@ impl Failure {
     /// An answer is too long for one message.
     pub(crate) fn reply_too_long() -> Failure {
         let reason = "the answer is longer than a message may be; \
-                      ask for less, or call List and Logs with more";
+                      ask for less, or call List, Logs and Stats with more";
         Failure::limit("reply", MESSAGE_BYTES_MAX as u64, reason)
     }
 

@@ -1,6 +1,8 @@
 //! The daemon's socket: made for its users alone, taken over from a daemon that is gone.
 
+use crate::sys::unix_socket::DirectoryLock;
 use crate::sys::{inherited, unix_socket};
+use crate::vocabulary::cause;
 use nix::errno::Errno;
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -8,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A listening socket's file; it is removed when this is dropped.
 #[derive(Debug)]
@@ -35,12 +38,15 @@ impl Socket {
     /// # }
     /// ```
     ///
+    /// Of several that bind at once one wins, whatever they find: they take turns, for which the
+    /// directory is locked. Where another one takes longer than 5 s this is an error, too.
+    ///
     /// # Errors
     /// When another daemon listens there, or the place cannot be written.
     pub fn bind(path: &Path, gid: Option<u32>) -> io::Result<(Socket, UnixListener)> {
-        if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
-            make_directory(directory, gid)?;
-        }
+        let directory = directory_of(path);
+        make_directory(directory, gid)?;
+        let _turn = take_turn(directory, path, BIND_PATIENCE)?;
         remove_stale(path)?;
         let listener = unix_socket::bind_private(path, gid).map_err(|errno| {
             let why = match errno {
@@ -62,47 +68,73 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // Another daemon may be about to replace it.
+        let _turn = take_turn(directory_of(&self.path), &self.path, DROP_PATIENCE);
         let (Ok(found), Ok(ours)) = (self.path.symlink_metadata(), self.file.metadata()) else {
             return;
         };
         if (found.dev(), found.ino()) == (ours.dev(), ours.ino())
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            log::warn!("cannot remove the socket {:?}: {error}", self.path);
+            log::warn!("cannot remove the socket {:?}: {}", self.path, cause(&error));
         }
     }
 }
 
-/// The first of the descriptors that are passed by number (sd_listen_fds(3)).
-const FIRST_PASSED: i32 = 3;
-/// More are a mistake: nobody passes so many.
-const PASSED_MAX: i32 = 1024;
-
-/// The descriptors passed by who started this process (`LISTEN_FDS`, `LISTEN_PID`), close-on-exec.
-/// To be called once, before anything else opens descriptors.
+/// The descriptors passed by who started this process (`LISTEN_FDS`, `LISTEN_PID`), close-on-exec,
+/// and their names (`LISTEN_FDNAMES`). To be called once, before anything else opens descriptors.
 ///
 /// # Errors
 /// When one of them is not open.
-pub fn passed_descriptors() -> io::Result<Vec<OwnedFd>> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
-    let ours = number("LISTEN_PID").and_then(|pid| u32::try_from(pid).ok());
-    let count = number("LISTEN_FDS").unwrap_or_default();
-    if ours != Some(std::process::id()) || !(1..=PASSED_MAX).contains(&count) {
-        return Ok(Vec::new());
-    }
-    let take = |number| {
-        inherited::take(number).map_err(|errno| {
-            let text = format!("take passed descriptor {number}: {}", errno.desc());
-            io::Error::new(io::Error::from(errno).kind(), text)
-        })
-    };
-    (FIRST_PASSED..FIRST_PASSED + count).map(take).collect()
+pub fn passed_descriptors() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
+    let passed = inherited::passed().map_err(|(number, errno)| {
+        let text = format!("take passed descriptor {number}: {}", errno.desc());
+        io::Error::new(io::Error::from(errno).kind(), text)
+    })?;
+    Ok(passed.into_iter().map(|passed| (passed.name, passed.fd)).collect())
 }
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    }
+}
+
+/// Waits until nobody else binds a socket in this directory. None where that cannot be known: the
+/// directory may be one that we may not read.
+fn take_turn(
+    directory: &Path,
+    path: &Path,
+    patience: Duration,
+) -> io::Result<Option<DirectoryLock>> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match DirectoryLock::take(directory) {
+            Ok(Some(lock)) => return Ok(Some(lock)),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(TURN_PAUSE),
+            Ok(None) => {
+                let text = format!("make the socket {path:?}: another one is being made there");
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+            }
+            Err(errno) => {
+                log::debug!("cannot lock {directory:?}, goes on without: {}", errno.desc());
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Making a socket takes less than a millisecond; only a lock of somebody else takes longer.
+const BIND_PATIENCE: Duration = Duration::from_secs(5);
+/// The loop may be waiting for it.
+const DROP_PATIENCE: Duration = Duration::from_millis(100);
+const TURN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Makes the directory unless it is there; one that is there is somebody's, and stays as it is.
 fn make_directory(directory: &Path, gid: Option<u32>) -> io::Result<()> {
     let explain = |error: io::Error| {
-        let text = format!("make the socket's directory {directory:?}: {error}");
+        let text = format!("make the socket's directory {directory:?}: {}", cause(&error));
         io::Error::new(error.kind(), text)
     };
     match DirBuilder::new().mode(0o700).create(directory) {
@@ -186,5 +218,30 @@ mod tests {
         assert!(file.exists());
         let long = place.path().join("x".repeat(120));
         assert!(Socket::bind(&long, None).unwrap_err().to_string().contains("107 bytes"));
+    }
+
+    #[test]
+    fn of_many_that_find_a_dead_one_at_once_one_wins() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("sock");
+        // One of about sixty went wrong where nobody took turns.
+        for _ in 0..500 {
+            drop(UnixListener::bind(&path).unwrap());
+            let start = std::sync::Barrier::new(4);
+            let bind = || {
+                start.wait();
+                Socket::bind(&path, None)
+            };
+            let bound: Vec<_> = std::thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(bind));
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let (won, lost): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+            assert_eq!(won.len(), 1);
+            for error in lost.into_iter().filter_map(Result::err) {
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+            }
+            UnixStream::connect(&path).expect("the one that has won is there");
+        }
     }
 }

@@ -139,7 +139,7 @@ impl Supervisor {
     /// let task = supervisor.launch(TaskSpec::new("true"))?;
     /// supervisor.update(task, Resources { pids_max: Some(None), ..Resources::default() })?;
     /// let status = supervisor.status(task).ok_or("no task")?;
-    /// let limits = status.identity.spec.resources.as_deref();
+    /// let limits = status.identity.resources();
     /// assert_eq!(limits.and_then(|limits| limits.pids_max), Some(None));
     /// # Ok(())
     /// # }
@@ -236,7 +236,10 @@ impl Supervisor {
         if let Err(invalid) = spec.validate() {
             return Some(RequestError::InvalidTask(invalid));
         }
-        if let Some(error) = spec.isolation.as_deref().and_then(isolation::refusal) {
+        if let Some(isolation) = spec.isolation.as_deref()
+            && let Some(error) =
+                isolation::refusal(isolation, self.groups.can_restrict_devices(spec))
+        {
             return Some(error);
         }
         if let Some(error) = spec.cgroup.as_deref().and_then(|cgroup| self.refuse_cgroup(cgroup)) {

@@ -77,9 +77,9 @@ impl Supervisor {
             fds: own_process::descriptors(),
             rss_bytes,
             cpu_us: own_process::cpu_us(),
-            turns: self.turns,
-            wakeups: self.wakeups,
-            loop_max_us: self.longest_turn_us,
+            turns: self.health.turns,
+            wakeups: self.health.wakeups,
+            loop_max_us: self.health.longest_turn_us,
             relayed_bytes: self.relay.relayed_bytes(),
         }
     }
@@ -89,7 +89,7 @@ impl Supervisor {
 fn feature(controller: Controller) -> Option<&'static str> {
     match controller {
         Controller::Cpu => Some("cgroup.cpu"),
-        Controller::Cpuset => None,
+        Controller::Cpuset | Controller::Devices => None,
         Controller::Memory => Some("cgroup.memory"),
         Controller::Pids => Some("cgroup.pids"),
         Controller::Io => Some("cgroup.io"),

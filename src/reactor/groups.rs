@@ -5,7 +5,7 @@ use super::{CgroupMode, Due, Supervisor, register};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall};
+use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall, cause};
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
@@ -23,6 +23,7 @@ const TRIES_MAX: u32 = 8;
 pub(super) struct Groups {
     mounted: Mounted,
     own_process: bool,
+    wanted: bool,
     tree: Result<Option<Tree>, NoTree>,
     moved: bool,
     pub(super) limits: Limits,
@@ -79,6 +80,7 @@ impl Groups {
         Groups {
             mounted,
             own_process,
+            wanted: mode != CgroupMode::Never,
             tree,
             moved: false,
             limits: Limits::default(),
@@ -145,6 +147,11 @@ impl Groups {
         self.own_process
     }
 
+    /// Whether tasks are to have groups at all.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Whether tasks have groups, or an error of one of them is that one's own.
     pub(super) fn has_tree(&self) -> bool {
         matches!(self.tree, Ok(Some(_)))
@@ -154,7 +161,7 @@ impl Groups {
     /// be another supervisor's as well: that name says whose it is.
     pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
         let leaf = format!("{}.{run}", identity.name);
-        let Some(cgroup) = &identity.spec.cgroup else { return leaf };
+        let Some(cgroup) = identity.cgroup() else { return leaf };
         match (&self.tree, self.mounted.inside(cgroup)) {
             (Ok(Some(tree)), Some(group)) => {
                 group.join(format!("{}.{leaf}", tree.name())).display().to_string()
@@ -269,7 +276,10 @@ impl Groups {
     /// Removes a group whose main process is gone; what is left in it is killed or watched.
     pub(super) fn finish(&mut self, leaf: String, owner: Option<Holder>, kill: bool) -> Finish {
         let oom_killed = self.oom_killed(&leaf);
-        let Ok(Some(tree)) = &self.tree else { return Finish::Gone(oom_killed) };
+        let Ok(Some(tree)) = &self.tree else {
+            self.remove_limits(&leaf);
+            return Finish::Gone(oom_killed);
+        };
         if tree.remove_group(&leaf).is_ok() {
             self.remove_limits(&leaf);
             return Finish::Gone(oom_killed);
@@ -325,7 +335,7 @@ impl Supervisor {
             && let Err(error) =
                 register(&self.poll, events.as_fd(), Owner::Group(key), Interest::PRIORITY)
         {
-            log::warn!("cannot watch cgroup {}: {error}", watched.leaf);
+            log::warn!("cannot watch cgroup {}: {}", watched.leaf, cause(&error));
             watched.events = None;
         }
         self.group_changed(key);

@@ -12,7 +12,7 @@ use crate::engine::Input;
 use crate::sys::failure::start_error;
 use crate::sys::reap::{Keep, Look};
 use crate::sys::spawn::{Child, Entry, Spawned, StatusPipe};
-use crate::sys::{init, pidfd, reap};
+use crate::sys::{init, pidfd, processes, reap};
 use crate::vocabulary::{Containment, Pid, Signal, Stage, StartError, TaskId};
 use mio::Interest;
 use nix::errno::Errno;
@@ -184,8 +184,13 @@ impl Supervisor {
 }
 
 fn tell(init: &Init, signal: Signal) {
-    match pidfd::send_signal(init.pidfd.as_fd(), signal) {
+    let told = match pidfd::send_signal(init.pidfd.as_fd(), signal) {
         // It has ended.
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        // It is not reaped, so the number is its own.
+        Err(_) => processes::kill(init.pid, signal),
+    };
+    match told {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => log::warn!("cannot send {signal} to init {}: {}", init.pid, errno.desc()),
     }

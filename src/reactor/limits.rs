@@ -5,12 +5,14 @@ use super::groups::Groups;
 use super::run::Main;
 use super::{CgroupMode, Supervisor};
 use crate::engine::{Input, Updated};
-use crate::sys::cgroup::{Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused};
+use crate::sys::cgroup::{
+    self, Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused,
+};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
 use crate::vocabulary::{
-    Containment, InvalidField, Pid, RequestError, Resources, Stage, StartError, TaskId, Ticket,
-    Wall,
+    Containment, InvalidField, Pid, RequestError, Resources, Stage, StartError, TaskId, TaskSpec,
+    Ticket, Wall,
 };
 use nix::errno::Errno;
 
@@ -52,6 +54,32 @@ impl Groups {
             .make(system, leaf, &plan)
             .map_err(|failed| start_error(Stage::Limits, failed.errno, failed.tried))?;
         Ok(Placement::and_into(placement, groups, plan.slows()))
+    }
+
+    /// Whether the devices of a task can be restricted by a group of the devices controller.
+    pub(super) fn can_restrict_devices(&self, spec: &TaskSpec) -> bool {
+        // A group that the task names is one of v2: nothing else of it has that name.
+        spec.cgroup.is_none() && self.is_wanted() && cgroup::can_restrict_devices(self.mounted())
+    }
+
+    /// Lets a new run use these devices alone, where groups can keep to that. After an error
+    /// nothing of its groups is left but that of v2.
+    pub(super) fn restrict_devices(
+        &mut self,
+        leaf: &str,
+        rules: &[String],
+        placement: Option<Placement>,
+    ) -> Result<Option<Placement>, StartError> {
+        let (limits, system) = self.limits_and_system();
+        let group = limits.restrict_devices(system, leaf, rules).map_err(|failed| {
+            limits.remove(leaf);
+            let tried = format!("keep to {}: {}", failed.field, failed.tried);
+            start_error(Stage::Cgroup, failed.errno, tried)
+        })?;
+        Ok(match group {
+            Some(group) => Placement::and_into(placement, vec![group], true),
+            None => placement,
+        })
     }
 
     /// Changes the limits of a run that lives, all or none.
@@ -139,14 +167,14 @@ impl Supervisor {
         let Some(identity) = self.engine.identity(task).cloned() else {
             return Err(RequestError::NoSuchTask { name: task.to_string() });
         };
-        let resources = match &identity.spec.resources {
+        let resources = match identity.resources() {
             Some(resources) => resources.changed_by(change),
             None => change.clone(),
         };
-        if let Some(error) = self.refuse_limits(&resources, identity.spec.cgroup.as_deref()) {
+        if let Some(error) = self.refuse_limits(&resources, identity.cgroup()) {
             return Err(error);
         }
-        if identity.spec.cgroup.is_some() {
+        if identity.cgroup().is_some() {
             return Ok(());
         }
         let Some(run) = self.runs.get(task) else { return Ok(()) };
@@ -187,7 +215,7 @@ mod tests {
     use crate::reactor::Options;
     use crate::sys::cgroup::COUNTED;
     use crate::sys::faults;
-    use crate::vocabulary::TaskSpec;
+    use crate::vocabulary::{Isolation, TaskSpec};
 
     fn limited() -> TaskSpec {
         let resources = Resources {
@@ -218,6 +246,19 @@ mod tests {
 
     #[test]
     fn a_launch_that_fails_leaves_no_group() {
+        each_call_of_a_launch_fails(&limited());
+    }
+
+    #[test]
+    fn a_launch_with_devices_of_its_own_that_fails_leaves_no_group() {
+        let devices = Some(Vec::new());
+        let isolation = Some(Box::new(Isolation { devices, ..Isolation::default() }));
+        let without_limits = TaskSpec { resources: None, isolation, ..limited() };
+        each_call_of_a_launch_fails(&without_limits);
+        each_call_of_a_launch_fails(&TaskSpec { resources: limited().resources, ..without_limits });
+    }
+
+    fn each_call_of_a_launch_fails(spec: &TaskSpec) {
         let _alone = COUNTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut supervisor = Supervisor::new(Options::default()).unwrap();
         if supervisor.refuse_limits(limited().resources.as_deref().unwrap(), None).is_some() {
@@ -226,7 +267,7 @@ mod tests {
         }
         for nth in 1.. {
             let injected = faults::fail_nth(nth, Errno::EIO);
-            let spec = TaskSpec { name: Some("t".into()), ..limited() };
+            let spec = TaskSpec { name: Some("t".into()), ..spec.clone() };
             let launched = supervisor.launch(spec);
             let hit = injected.hit();
             drop(injected);

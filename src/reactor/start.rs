@@ -11,12 +11,14 @@ use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
-    Containment, Identity, Pid, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    Containment, Identity, Pid, Resources, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    cause,
 };
 use mio::Interest;
 use nix::errno::Errno;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 /// Starts that wait for their turn, so that a storm of them leaves time for everything else.
 #[derive(Debug, Default)]
@@ -78,18 +80,23 @@ impl Supervisor {
         }
     }
 
-    fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
-        let Identity { name, spec, .. } = identity;
+    fn try_start(
+        &mut self,
+        task: TaskId,
+        run: u64,
+        identity: &Arc<Identity>,
+    ) -> Result<(), StartError> {
+        let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
         if !self.relay.has_opened(task) && !self.affords_streams(spec) {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
-        self.relay.open(task, name, spec, plan.owner())?;
+        self.relay.open(task, identity, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
-        let made = self.make_group(identity, run).and_then(|group| {
+        let made = self.make_group(identity, spec, run, plan.device_rules()).and_then(|group| {
             let child = self.spawner.spawn(&plan, streams(stdin, &ends), group.as_ref());
             if child.is_err() && group.is_some() {
                 self.discard_group(self.groups.leaf(identity, run));
@@ -119,19 +126,20 @@ impl Supervisor {
     fn make_group(
         &mut self,
         identity: &Identity,
+        spec: &TaskSpec,
         run: u64,
+        device_rules: Option<&[String]>,
     ) -> Result<Option<Placement>, StartError> {
         if self.options.cgroup == CgroupMode::Never {
             return Ok(None);
         }
         self.groups.prepare();
-        let spec = &identity.spec;
-        let limits = spec.resources.as_deref().filter(|resources| !resources.is_unlimited());
-        let required = self.options.cgroup == CgroupMode::Require || spec.cgroup.is_some();
+        let limits = identity.resources().filter(|resources| !resources.is_unlimited());
+        let required = self.options.cgroup == CgroupMode::Require || identity.cgroup().is_some();
         let leaf = self.groups.leaf(identity, run);
         let placement = match self.groups.make(&leaf) {
             // The group above may hold back whoever is in it.
-            Ok(placement) if spec.cgroup.is_some() => {
+            Ok(placement) if identity.cgroup().is_some() => {
                 return Ok(Placement::and_into(Some(placement), Vec::new(), true));
             }
             Ok(placement) => Some(placement),
@@ -140,13 +148,33 @@ impl Supervisor {
             }
             Err(_) => None,
         };
-        let Some(limits) = limits else { return Ok(placement) };
         let contained = placement.is_some();
-        self.groups.limit(&leaf, limits, placement).inspect_err(|_| {
+        self.limit_run(&leaf, spec, limits, device_rules, placement).inspect_err(|_| {
             if contained {
                 self.discard_group(leaf);
             }
         })
+    }
+
+    /// Puts a run that is to come into what holds its limits and its devices.
+    fn limit_run(
+        &mut self,
+        leaf: &str,
+        spec: &TaskSpec,
+        limits: Option<&Resources>,
+        device_rules: Option<&[String]>,
+        placement: Option<Placement>,
+    ) -> Result<Option<Placement>, StartError> {
+        let placement = match limits {
+            Some(limits) => self.groups.limit(leaf, limits, placement)?,
+            None => placement,
+        };
+        match device_rules {
+            Some(rules) if self.groups.can_restrict_devices(spec) => {
+                self.groups.restrict_devices(leaf, rules, placement)
+            }
+            _ => Ok(placement),
+        }
     }
 
     /// Puts a child that exists into the tables: the main process, or an init. `inside` is how an
@@ -197,6 +225,9 @@ impl Supervisor {
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
         }
+        if !watched {
+            self.look_for_unwatched();
+        }
         if unseen {
             self.kill_main_and_group(task);
         }
@@ -216,7 +247,10 @@ impl Supervisor {
                 match register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE) {
                     Ok(()) => true,
                     Err(error) => {
-                        log::warn!("cannot watch process {pid} ({error}): its end is looked for");
+                        log::warn!(
+                            "cannot watch process {pid} ({}): its end is looked for",
+                            cause(&error)
+                        );
                         false
                     }
                 }
@@ -276,8 +310,13 @@ impl Supervisor {
                     self.inputs.push_back((task, Input::ExecSucceeded));
                 }
             },
-            // The child is about to end: its end completes the failure.
-            Err(error) => drop(start.failure.get_or_insert(error)),
+            // Its end completes the failure. Where only its report was lost it may live.
+            Err(error) => {
+                start.failure.get_or_insert(error);
+                if run.main == Main::Alive {
+                    self.kill_main_and_group(task);
+                }
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use super::faults;
 use super::terminal::nix_signal;
 use crate::vocabulary::Signal;
 use nix::errno::Errno;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as Number, sigaction, sigprocmask,
+};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,25 +16,35 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[derive(Debug)]
 pub(crate) struct BlockedSignals {
     fd: SignalFd,
-    mask: SigSet,
+    /// The mask as it was, which a child is to have.
+    before: SigSet,
 }
 
 impl BlockedSignals {
-    /// Blocks these signals in this thread, which has to be the only one.
+    /// Blocks these signals in this thread, which has to be the only one. SIGCHLD among them also
+    /// gets its default action: an ignored one makes the kernel reap children itself.
     pub(crate) fn block(signals: &[Signal]) -> Result<BlockedSignals, Errno> {
         let mut mask = SigSet::empty();
         for &signal in signals {
             mask.add(nix_signal(signal)?);
         }
+        if mask.contains(Number::SIGCHLD) {
+            faults::check("rt_sigaction")?;
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action runs no code of ours.
+            unsafe { sigaction(Number::SIGCHLD, &default) }?;
+        }
         faults::check("signalfd4")?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let mut before = SigSet::empty();
         faults::check("rt_sigprocmask")?;
-        mask.thread_block()?;
-        Ok(BlockedSignals { fd, mask })
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut before))?;
+        Ok(BlockedSignals { fd, before })
     }
 
     /// Takes the next one, if there is any.
     pub(crate) fn take(&self) -> Option<Signal> {
+        faults::check("read(signalfd)").ok()?;
         let info = self.fd.read_signal().ok().flatten()?;
         Signal::new(i32::try_from(info.ssi_signo).ok()?)
     }
@@ -48,12 +60,17 @@ impl BlockedSignals {
         mask.thread_unblock()?;
         mask.thread_block()
     }
+
+    /// The mask as it was.
+    pub(super) fn before(&self) -> &SigSet {
+        &self.before
+    }
 }
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
         // One that came late does now what it does by default.
-        let _ = self.mask.thread_unblock();
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
 }
 

@@ -4,6 +4,7 @@
 //! holds no process. A v2 hierarchy without controllers (hybrid systems) serves as well.
 
 mod controllers;
+mod devices;
 mod limits;
 mod settings;
 mod stale;
@@ -13,6 +14,7 @@ mod v1;
 mod wanted;
 
 pub(crate) use controllers::Controller;
+pub(crate) use devices::can_restrict_devices;
 pub(crate) use limits::{Failed, Limits, NotUpdated, Plan, System};
 pub(crate) use settings::Refused;
 pub(crate) use stale::sweep_v1;

@@ -7,6 +7,7 @@
 use super::child_descriptors;
 use super::child_namespaces;
 use super::child_privileges::{self, RuleFailure};
+use super::mounting;
 use super::namespaces::Namespaces;
 use super::program::{Limit, Program, Step, Target};
 use super::raw::{Answer, call};
@@ -78,17 +79,22 @@ pub(super) enum Place {
     Rule = 9,
     /// Entering the namespaces of another process.
     Enter = 10,
+    /// The action `index` of the mounts.
+    Mount = 11,
+    /// The mount point of the action `index` of the mounts.
+    MountPoint = 12,
 }
 
 impl Place {
     pub(super) fn of(number: u32) -> Option<Place> {
         use Place::{
-            Enter, Exec, IsDirectory, Join, Lookup, NotExecutable, Rule, Step, Unsearchable,
-            Unshare,
+            Enter, Exec, IsDirectory, Join, Lookup, Mount, MountPoint, NotExecutable, Rule, Step,
+            Unsearchable, Unshare,
         };
-        [Unshare, Join, Step, Lookup, Exec, NotExecutable, IsDirectory, Unsearchable, Rule, Enter]
-            .into_iter()
-            .find(|place| *place as u32 == number)
+        let of_steps = [Unshare, Join, Step, Rule, Enter, Mount, MountPoint];
+        let of_exec = [Lookup, Exec, NotExecutable, IsDirectory, Unsearchable];
+        let mut all = of_steps.into_iter().chain(of_exec);
+        all.find(|place| *place as u32 == number)
     }
 }
 
@@ -170,6 +176,10 @@ fn prepare(launch: &Launch<'_>) -> Result<(), Failure> {
                 let ruleset = ruleset.take().ok_or(libc::EBADF).map_err(failed)?;
                 child_privileges::restrict_to(ruleset).map_err(failed)?;
             }
+            Step::Mounts(layout) => mounting::child::perform(layout).map_err(|failure| {
+                let place = if failure.at_target { Place::MountPoint } else { Place::Mount };
+                Failure { place, index: failure.index, errno: failure.errno }
+            })?,
             step => perform(launch, step).map_err(failed)?,
         }
     }
@@ -220,7 +230,7 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::User(uid) => {
             call(libc::SYS_setresuid, [*uid as usize, *uid as usize, *uid as usize])?
         }
-        Step::DieWithParent => return die_with(launch),
+        Step::DeathSignal(signal) => return die_with_parent(launch, *signal),
         Step::DropFromBoundingSet(set) => return child_privileges::drop_from_bounding_set(*set),
         Step::KeepCapabilities => return child_privileges::keep_over_change_of_user(),
         Step::Capabilities(set) => return child_privileges::set(*set),
@@ -235,11 +245,11 @@ fn perform(launch: &Launch<'_>, step: &Step) -> Result<(), i32> {
         Step::Hostname(name) => return child_namespaces::set_hostname(name),
         Step::Loopback => return child_namespaces::bring_loopback_up(),
         Step::JoinNetwork(path) => return child_namespaces::join_network(path),
-        Step::KeepMountsInside => return child_namespaces::keep_mounts_inside(),
-        Step::NewProc => return child_namespaces::mount_new_proc(),
         Step::InitSignals => return child_namespaces::set_signals_of_init(),
-        // They pass a descriptor on: see `prepare`.
-        Step::LandlockRules(_) | Step::LandlockRestrict => return Err(libc::EINVAL),
+        // They pass a descriptor on, or report more: see `prepare`.
+        Step::LandlockRules(_) | Step::LandlockRestrict | Step::Mounts(_) => {
+            return Err(libc::EINVAL);
+        }
     };
     Ok(())
 }
@@ -289,8 +299,8 @@ fn reset_signals(mask: u64) -> Result<(), i32> {
     call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, pointer, 0, 8]).map(drop)
 }
 
-fn die_with(launch: &Launch<'_>) -> Result<(), i32> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
+fn die_with_parent(launch: &Launch<'_>, signal: i32) -> Result<(), i32> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as usize)?;
     // It may have died before the request: then nobody is left to be told.
     let has_died = match (call(libc::SYS_getppid, [])?, launch.status) {
         // Outside of our pid namespace it has no number, but it reads the pipe.

@@ -118,20 +118,6 @@ fn link_of(mut file: usize, buffer: &mut [u8; 32]) -> &CStr {
     CStr::from_bytes_until_nul(&buffer[at..]).unwrap_or(c"")
 }
 
-/// What is mounted inside from now on stays there; what is mounted outside still comes in.
-pub(super) fn keep_mounts_inside() -> Result<(), i32> {
-    let (none, root) = (c"none".as_ptr() as usize, c"/".as_ptr() as usize);
-    let flags = (libc::MS_REC | libc::MS_SLAVE) as usize;
-    call(libc::SYS_mount, [none, root, 0, flags, 0]).map(drop)
-}
-
-/// The processes of the pid namespace that the child is in appear in /proc, and no others.
-pub(super) fn mount_new_proc() -> Result<(), i32> {
-    let (name, place) = (c"proc".as_ptr() as usize, c"/proc".as_ptr() as usize);
-    let flags = (libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC) as usize;
-    call(libc::SYS_mount, [name, place, name, flags, 0]).map(drop)
-}
-
 /// What the init has before its exec: it ignores SIGCHLD, so that the kernel reaps, and blocks the
 /// one signal that it takes.
 pub(super) fn set_signals_of_init() -> Result<(), i32> {

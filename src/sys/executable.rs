@@ -6,6 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// PATH inside a root, for a task whose env has none.
+const PATH_IN_ROOT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The paths, and where they come from for the text of an error.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Candidates {
@@ -34,6 +37,9 @@ pub(super) fn candidates(
     }
     let (path, whose) = match environment::value(environment, "PATH") {
         Some(path) => (Some(path.to_owned()), "the task's env"),
+        None if spec.root().is_some() => {
+            (Some(PATH_IN_ROOT.into()), "a root, since the task's env has none")
+        }
         None => (own_path, "the supervisor, since the task's env has none"),
     };
     match path {

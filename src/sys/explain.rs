@@ -4,6 +4,7 @@ use super::child::Place;
 use super::explain_namespaces;
 use super::explain_privileges;
 use super::failure::start_error;
+use super::mounting;
 use super::program::{Limit, Program, Step, Target};
 use crate::vocabulary::{Stage, StartError, Wall};
 use nix::errno::Errno;
@@ -20,7 +21,7 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
         let error = start_error(Stage::Exec, errno, path());
         StartError { message: format!("{} ({text})", error.message), ..error }
     };
-    match place {
+    let error = match place {
         Place::Unshare => {
             start_error(Stage::Clone, errno, "give the child a descriptor table of its own")
         }
@@ -43,12 +44,33 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
             program.named.user
         )),
         Place::Rule => explain_privileges::rule_failure(program, index, errno),
+        Place::Mount | Place::MountPoint => {
+            mount_failure(program, index, place == Place::MountPoint, errno)
+        }
         Place::Enter => explain_namespaces::not_entered(errno),
         Place::Exec if program.target == Target::Init => explain_namespaces::no_init(errno),
         Place::Exec => match exec_reason(program, errno) {
             Some(reason) => hint(reason),
             None => start_error(Stage::Exec, errno, path()),
         },
+    };
+    match &program.named.root {
+        Some(root) if matches!(error.stage, Stage::Lookup | Stage::Directory | Stage::Exec) => {
+            StartError { message: format!("{} (inside root {root:?})", error.message), ..error }
+        }
+        _ => error,
+    }
+}
+
+fn mount_failure(program: &Program, index: usize, at_target: bool, errno: Errno) -> StartError {
+    let failure = mounting::child::Failure { index, at_target, errno: errno as i32 };
+    let layout = program.steps.iter().find_map(|step| match step {
+        Step::Mounts(layout) => Some(layout),
+        _ => None,
+    });
+    match layout {
+        Some(layout) => mounting::explain::failure(layout, &failure),
+        None => start_error(Stage::Mount, errno, "make the mounts of the task"),
     }
 }
 
@@ -122,6 +144,7 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::TimerSlack(_) => error(Stage::Limits, "set the timer slack to its default"),
         Step::MemoryPolicy => error(Stage::Limits, "set the memory policy to its default"),
         Step::Keyring => error(Stage::Clone, "start a session keyring"),
+        Step::Mounts(_) => error(Stage::Mount, "make the mounts of the task"),
         Step::TaskDirectory(directory) => {
             error(Stage::Directory, &format!("use task directory {}", quoted(&directory.path)))
         }
@@ -135,7 +158,7 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         Step::Group(gid) => error(Stage::User, &format!("change to group {gid} of user {user:?}")),
         Step::Signals => error(Stage::Clone, "set the signals to their default actions"),
         Step::User(uid) => error(Stage::User, &format!("change to user {user:?} (uid {uid})")),
-        Step::DieWithParent => error(Stage::Clone, "tie the task's life to the supervisor's"),
+        Step::DeathSignal(_) => error(Stage::Clone, "tie the task's life to the supervisor's"),
         Step::DropFromBoundingSet(_)
         | Step::KeepCapabilities
         | Step::Capabilities(_)
@@ -148,8 +171,6 @@ fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
         | Step::Hostname(_)
         | Step::Loopback
         | Step::JoinNetwork(_)
-        | Step::KeepMountsInside
-        | Step::NewProc
         | Step::InitSignals => explain_namespaces::step_failure(step, errno),
     }
 }

@@ -32,20 +32,6 @@ pub(super) fn step_failure(step: &Step, errno: Errno) -> StartError {
             };
             with_hint(error(Stage::Network, &tried), hint)
         }
-        Step::KeepMountsInside => {
-            made(Stage::Mount, "keep mounts of the task from being seen outside")
-        }
-        Step::NewProc => {
-            let hint = match errno {
-                Errno::EPERM => Some(
-                    "without root a new /proc is only to be had where nothing hides a part of \
-                     the one that is there, as containers do",
-                ),
-                Errno::ENOENT => Some("there is no directory /proc"),
-                _ => None,
-            };
-            with_hint(error(Stage::Mount, "mount /proc for the pid namespace"), hint)
-        }
         Step::InitSignals => error(Stage::Namespace, "set the signals of the init"),
         _ => error(Stage::Clone, "set up the child"),
     }

@@ -29,6 +29,55 @@ pub(crate) fn take(number: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// A descriptor that our service manager has passed.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// Its name, where it has one (`LISTEN_FDNAMES`).
+    pub(crate) name: Option<String>,
+    /// It, close-on-exec.
+    pub(crate) fd: OwnedFd,
+}
+
+/// The first that is passed (sd_listen_fds(3)).
+const FIRST_PASSED: i32 = 3;
+
+/// Takes the descriptors that our service manager has passed (`LISTEN_FDS`, where `LISTEN_PID` is
+/// us). To be called once, and before anything else is opened.
+///
+/// # Errors
+/// The number that is not open, or cannot be moved.
+pub(crate) fn passed() -> Result<Vec<Passed>, (i32, Errno)> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
+    let ours = number("LISTEN_PID").and_then(|pid| u32::try_from(pid).ok());
+    let count = number("LISTEN_FDS").filter(|_| ours == Some(std::process::id()));
+    let end = FIRST_PASSED.saturating_add(count.unwrap_or(0));
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    // All are there, so that none is moved to the number of one that is still to come.
+    (FIRST_PASSED..end).try_for_each(|number| is_open(number).map_err(|errno| (number, errno)))?;
+    let mut all = Vec::new();
+    for number in FIRST_PASSED..end {
+        let fd = if number < FIRST { take(number) } else { take_in_place(number) };
+        let name = names.next().filter(|name| !name.is_empty()).map(str::to_owned);
+        all.push(Passed { name, fd: fd.map_err(|errno| (number, errno))? });
+    }
+    Ok(all)
+}
+
+fn is_open(number: i32) -> Result<(), Errno> {
+    // SAFETY: only numbers are passed.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) }).map(drop)
+}
+
+/// One whose number is out of the way.
+fn take_in_place(number: i32) -> Result<OwnedFd, Errno> {
+    faults::check("fcntl(F_SETFD)")?;
+    // SAFETY: only numbers are passed.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it was passed to this process by number, so that it is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

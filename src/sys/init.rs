@@ -3,8 +3,8 @@
 //! The first process of a pid namespace gets no signal that it does not handle, and has to reap
 //! what others leave. So it is not the task but this: a program of some dozen instructions, which
 //! is executed from memory. It has ignored SIGCHLD since before its exec, so that the kernel reaps
-//! for it, and sleeps. Told to leave by us (nobody inside can: see `LEAVE`), it waits until it has
-//! no child and ends, and with it the namespace.
+//! for it, and sleeps. Told to leave by us (nobody inside can: see `LEAVE`), or by our death, it
+//! waits until the main process has ended and it has no child, and ends, and with it the namespace.
 
 use super::failure::start_error;
 use super::faults;
@@ -12,10 +12,11 @@ use crate::vocabulary::{Signal, Stage, StartError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
+use nix::sys::stat::{Mode, fchmod};
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// Tells it to end as soon as nothing is left that it would have to reap. It waits for this one
+/// Tells it to end as soon as nothing else is left in its namespace. It waits for this one
 /// signal alone, blocked; every other one is dropped by the kernel. Only with `si_code` SI_USER and
 /// `si_pid` 0 does it count, which is what comes from outside of the namespace: the kernel writes
 /// both, and refuses others of the former.
@@ -55,6 +56,10 @@ pub(super) fn image() -> Result<OwnedFd, StartError> {
     if written != program.len() {
         return Err(failed(Errno::ENOSPC));
     }
+    // Whoever executes it cannot read it: so nobody may trace the process from its exec on
+    // (execve(2), "not dumpable").
+    faults::check("fchmod").map_err(failed)?;
+    fchmod(&file, Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH).map_err(failed)?;
     let seals = SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_WRITE
@@ -125,7 +130,8 @@ const MACHINE: u16 = 62;
 
 /// The instructions, which may stand anywhere. In the order of what they do: no descriptor stays
 /// open (close_range, where it is there); nobody without CAP_SYS_PTRACE looks into it or lends it
-/// a hand (PR_SET_DUMPABLE); its name; sleep until told to leave; reap until no child is left.
+/// a hand (PR_SET_DUMPABLE), even where fs.suid_dumpable is 1; its name; sleep until told to leave; wait for the end of the main
+/// process, which is process 2 and no child of this one; reap until no child is left.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 fn code() -> &'static [u8] {
@@ -164,6 +170,24 @@ fn code() -> &'static [u8] {
             "jne 3b",
             "cmp dword ptr [rsp + 16], 0", // si_pid
             "jne 3b",
+            "mov eax, 434", // pidfd_open(2, 0)
+            "mov edi, 2",
+            "xor esi, esi",
+            "syscall",
+            "test eax, eax",
+            "js 4f",
+            "mov [rsp], eax",
+            "mov dword ptr [rsp + 4], 1", // POLLIN
+            "7:",
+            "mov eax, 271", // ppoll(rsp, 1, NULL, NULL, 8)
+            "mov rdi, rsp",
+            "mov esi, 1",
+            "xor edx, edx",
+            "xor r10d, r10d",
+            "mov r8d, 8",
+            "syscall",
+            "cmp eax, -4", // EINTR
+            "je 7b",
             "4:",
             "mov eax, 61", // wait4(-1, NULL, __WALL, NULL)
             "mov rdi, -1",
@@ -232,6 +256,24 @@ fn code() -> &'static [u8] {
             "cbnz w9, 3b",
             "ldr w9, [sp, #16]", // si_pid
             "cbnz w9, 3b",
+            "mov x8, #434", // pidfd_open(2, 0)
+            "mov x0, #2",
+            "mov x1, #0",
+            "svc 0",
+            "tbnz x0, #63, 4f",
+            "str w0, [sp]",
+            "mov w9, #1", // POLLIN
+            "str w9, [sp, #4]",
+            "7:",
+            "mov x8, #73", // ppoll(sp, 1, NULL, NULL, 8)
+            "mov x0, sp",
+            "mov x1, #1",
+            "mov x2, #0",
+            "mov x3, #0",
+            "mov x4, #8",
+            "svc 0",
+            "cmn x0, #4", // EINTR
+            "b.eq 7b",
             "4:",
             "mov x8, #260", // wait4(-1, NULL, __WALL, NULL)
             "mov x0, #-1",

@@ -14,9 +14,13 @@ mod child_privileges;
 pub(crate) mod child_signal;
 mod child_stack;
 pub(crate) mod clock;
+#[cfg(feature = "cli")]
+pub(crate) mod code_pages;
 mod dumpable;
 mod environment;
 mod executable;
+#[cfg(feature = "cli")]
+pub(crate) mod exit_pipe;
 mod explain;
 mod explain_namespaces;
 mod explain_privileges;
@@ -34,9 +38,15 @@ pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
 pub(crate) mod low_descriptors;
+pub(crate) mod mounting;
 mod mounts;
 pub(crate) mod namespaces;
+#[cfg(feature = "cli")]
+pub(crate) mod notify_receiver;
+pub(crate) mod notify_socket;
 pub(crate) mod own_process;
+#[cfg(feature = "cli")]
+pub(crate) mod own_program;
 mod passage;
 #[cfg(feature = "control")]
 pub(crate) mod peer;
@@ -44,6 +54,8 @@ pub(crate) mod pidfd;
 pub(crate) mod pipe;
 mod plan;
 mod plan_init;
+#[cfg(feature = "cli")]
+pub(crate) mod poll;
 pub(crate) mod privileges;
 #[cfg(feature = "stats")]
 pub(crate) mod process_list;
@@ -65,6 +77,8 @@ pub(crate) mod seccomp;
 #[cfg(not(all(feature = "seccomp", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[path = "seccomp_absent.rs"]
 pub(crate) mod seccomp;
+#[cfg(feature = "cli")]
+pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;

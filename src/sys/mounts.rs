@@ -35,7 +35,7 @@ const LINKS_MAX: u32 = 40;
 
 impl Mounts {
     pub(super) fn new() -> Mounts {
-        let table = File::open("/proc/self/mountinfo").ok();
+        let table = File::open("/proc/thread-self/mountinfo").ok();
         let mut mounts = Mounts { table, remote: Remote::default(), stale: false };
         mounts.read();
         mounts
@@ -66,17 +66,62 @@ impl Mounts {
     }
 
     fn read(&mut self) {
-        let Some(table) = &mut self.table else { return };
-        let mut text = Vec::new();
-        let read = faults::check("read mountinfo")
-            .map_err(std::io::Error::from)
-            .and_then(|()| table.rewind())
-            .and_then(|()| table.read_to_end(&mut text));
-        self.stale = read.is_err();
-        if !self.stale {
-            self.remote = Remote::parse(&text);
+        if self.table.is_none() {
+            return;
+        }
+        match self.text() {
+            Ok(text) => (self.remote, self.stale) = (Remote::parse(&text), false),
+            Err(_) => self.stale = true,
         }
     }
+
+    fn text(&mut self) -> std::io::Result<Vec<u8>> {
+        let Some(table) = &mut self.table else { return Err(std::io::ErrorKind::NotFound.into()) };
+        faults::check("read mountinfo")?;
+        let mut text = Vec::new();
+        table.rewind()?;
+        table.read_to_end(&mut text)?;
+        Ok(text)
+    }
+
+    /// What passes between the mount in which a path lies and others.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub(super) fn peers(&mut self, path: &Path) -> std::io::Result<Peers> {
+        let found = match self.are_local(std::iter::once(path)) {
+            // Where it is not there, that is told when it is mounted.
+            true => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+            false => path.to_owned(),
+        };
+        Ok(peers_in(&self.text()?, &found))
+    }
+}
+
+/// Who learns of what is mounted in a mount, and from whom it learns (mount_namespaces(7)).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Peers {
+    /// Where it is mounted.
+    pub(super) point: PathBuf,
+    /// Others get what is mounted in it, and it gets what is mounted in them.
+    pub(super) shared: bool,
+    /// It gets what is mounted in another.
+    pub(super) slave: bool,
+}
+
+fn peers_in(table: &[u8], path: &Path) -> Peers {
+    let mut found = Peers::default();
+    for line in table.split(|&byte| byte == b'\n') {
+        let mut fields = line.split(|&byte| byte == b' ').skip(4);
+        let Some(point) = fields.next().map(unescape) else { continue };
+        // Of several at one place the last one is on top.
+        if path.starts_with(&point) && point.as_os_str().len() >= found.point.as_os_str().len() {
+            let tags: Vec<&[u8]> = fields.skip(1).take_while(|field| *field != b"-").collect();
+            let has = |tag: &[u8]| tags.iter().any(|found| found.starts_with(tag));
+            found = Peers { point, shared: has(b"shared:"), slave: has(b"master:") };
+        }
+    }
+    found
 }
 
 /// By the name of its type. Cluster file systems count: they wait for other machines.
@@ -220,6 +265,25 @@ mod tests {
             assert!(remote.is_local(Path::new("/mnt/a bc")), "{kind}");
         }
         assert!(!table(&[("/", "nfs")]).is_local(Path::new("/bin/sh")));
+    }
+
+    #[test]
+    fn peers_are_those_of_the_mount_on_top() {
+        let table = b"\
+1 0 8:1 / / rw shared:1 - ext4 x rw
+2 1 8:2 / /srv rw shared:7 master:1 - ext4 x rw
+3 1 8:3 / /srv/a\\040b rw - ext4 x rw
+4 1 8:4 / /mnt rw shared:9 - ext4 x rw
+5 4 8:5 / /mnt rw master:2 propagate_from:1 - ext4 x rw
+";
+        let peers = |path: &str| {
+            let Peers { point, shared, slave } = peers_in(table, Path::new(path));
+            (point.to_str().unwrap().to_owned(), shared, slave)
+        };
+        assert_eq!(peers("/srvx"), ("/".into(), true, false));
+        assert_eq!(peers("/srv/x"), ("/srv".into(), true, true));
+        assert_eq!(peers("/srv/a b/c"), ("/srv/a b".into(), false, false));
+        assert_eq!(peers("/mnt"), ("/mnt".into(), false, true));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::capabilities::{CAP_SYS_ADMIN, Own};
 use super::failure::start_error;
 use super::host::Host;
 use super::init;
+use super::mounting;
 use super::own_process::kernel_is_at_least;
 use super::program::{IdMaps, Step};
 use crate::vocabulary::{Isolation, Stage, StartError, TaskSpec};
@@ -94,7 +95,7 @@ fn own_net(isolation: &Isolation) -> Option<&str> {
 
 /// A new pid namespace wants a /proc of its own.
 fn wants_mounts(isolation: &Isolation) -> bool {
-    isolation.pid
+    isolation.pid || mounting::field(isolation).is_some()
 }
 
 /// How the namespaces of a task are made.
@@ -144,8 +145,7 @@ pub(super) fn lay_out(spec: &TaskSpec, host: &Host) -> Result<Layout, StartError
     }
     if all.has(Namespaces::MOUNT) {
         steps.extend(unshare(Namespaces::MOUNT));
-        steps.push(Step::KeepMountsInside);
-        steps.push(Step::NewProc);
+        steps.push(Step::Mounts(mounting::lay_out(isolation, all.has(Namespaces::USER))?));
     }
     Ok(Layout { all, born_in, steps })
 }
@@ -170,7 +170,9 @@ pub(crate) enum Refusal {
 /// The first field of these that is known to be impossible, and why. What else may be in the way
 /// (a security module, a limit that is used up) is told by the launch.
 pub(crate) fn refusal(isolation: &Isolation) -> Option<Refusal> {
+    let mounts = mounting::field(isolation);
     let asked = [
+        (mounts.is_some(), mounts.unwrap_or_default(), "mnt"),
         (isolation.pid, "isolation.pid", "pid"),
         (isolation.ipc, "isolation.ipc", "ipc"),
         (isolation.uts, "isolation.uts", "uts"),
@@ -182,6 +184,11 @@ pub(crate) fn refusal(isolation: &Isolation) -> Option<Refusal> {
         if let Some(reason) = unknown(name) {
             return Some(Refusal::Unsupported(field, reason));
         }
+    }
+    if let Some(field) = mounts.or(isolation.pid.then_some("isolation.pid"))
+        && let Some(reason) = mounting::why_unavailable()
+    {
+        return Some(Refusal::Unsupported(field, reason));
     }
     if isolation.pid
         && let Some(reason) = no_init()

@@ -63,7 +63,7 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
 }
 
 /// Decodes the raw status of wait(2).
-fn from_wait_status(raw: i32) -> ExitStatus {
+pub(super) fn from_wait_status(raw: i32) -> ExitStatus {
     if libc::WIFSIGNALED(raw) {
         ExitStatus::Signaled(libc::WTERMSIG(raw) as u8)
     } else {

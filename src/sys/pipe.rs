@@ -155,6 +155,14 @@ fn uninterrupted(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize
     }
 }
 
+/// Whether it is a pipe or a FIFO.
+#[cfg(feature = "cli")]
+pub(crate) fn is_pipe(fd: BorrowedFd<'_>) -> bool {
+    use nix::sys::stat::{SFlag, fstat};
+    let mode = fstat(fd).map_or(0, |stat| stat.st_mode);
+    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFIFO
+}
+
 /// How many bytes wait in a pipe, asked of either end.
 pub(crate) fn waiting_bytes(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     faults::check("ioctl")?;

@@ -6,13 +6,14 @@ use super::executable::{self, Candidates};
 use super::explain;
 use super::failure::start_error;
 use super::host::{Host, TIMER_SLACK_DEFAULT};
+use super::mounting;
 use super::mounts::Mounts;
 use super::namespaces::{self, Layout, Namespaces};
 use super::plan_init;
 use super::privileges::{self, Privileges, Whom};
 use super::program::{Limit, Named, Program, Step, Strings, Target, TaskDirectory};
 use super::user::{self, User};
-use crate::vocabulary::{Resources, Setting, Stage, StartError, TaskSpec, parse_rlimit};
+use crate::vocabulary::{Resources, Setting, Signal, Stage, StartError, TaskSpec, parse_rlimit};
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use std::ffi::{CString, OsString};
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     /// The child may share our memory until its exec.
     pub(super) may_share: bool,
     pub(super) user: Option<(u32, u32)>,
+    /// The only devices that the task may use, as the devices controller takes them.
+    device_rules: Option<Box<[String]>>,
     /// Those of its own that it has, or that it enters.
     pub(super) namespaces: Namespaces,
     /// What has to be there first, where it has a pid namespace of its own.
@@ -53,6 +56,11 @@ pub(super) enum Place {
 }
 
 impl Plan {
+    /// The only devices that the task may use, as the devices controller of cgroup v1 takes them.
+    pub(crate) fn device_rules(&self) -> Option<&[String]> {
+        self.device_rules.as_deref()
+    }
+
     /// Uid and gid that what is made for the task has to belong to; `None`: our own.
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         self.user
@@ -120,7 +128,12 @@ pub(super) fn make(
         named: named(spec, host, candidates.searched),
     };
     let user = user.map(|user| (user.uid, user.gid));
-    Ok(Plan { program: Arc::new(program), may_share, user, namespaces, init })
+    let devices = spec.isolation.as_deref().and_then(|isolation| isolation.devices.as_deref());
+    let device_rules = devices.map(mounting::device_rules).transpose()?;
+    if let Some(isolation) = spec.isolation.as_deref() {
+        mounting::check_peers(isolation, namespaces.has(Namespaces::USER), mounts)?;
+    }
+    Ok(Plan { program: Arc::new(program), may_share, user, device_rules, namespaces, init })
 }
 
 fn whom(spec: &TaskSpec, host: &Host, user: Option<&User>, namespaces: Namespaces) -> Whom {
@@ -140,6 +153,7 @@ pub(super) fn named(spec: &TaskSpec, host: &Host, searched: String) -> Named {
         command: spec.command.clone(),
         searched,
         user: spec.user.clone().unwrap_or_else(|| format!("with uid {}", host.uid)),
+        root: spec.root().map(str::to_owned),
         memory_is_limited: is_memory_limited(spec),
     }
 }
@@ -234,7 +248,7 @@ fn steps(
     steps.extend(user.map(|user| Step::User(user.uid)));
     steps.extend(privileges.after_user);
     if spec.die_with_supervisor {
-        steps.push(Step::DieWithParent);
+        steps.push(Step::DeathSignal(Signal::KILL.number()));
     }
     steps.extend(privileges.last);
     Ok(steps)

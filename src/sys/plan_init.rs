@@ -5,11 +5,12 @@
 //! own root, no descriptor, no capability, and nobody may trace it who has no CAP_SYS_PTRACE.
 
 use super::host::Host;
+use super::init;
 use super::namespaces::{Layout, Namespaces};
 use super::plan::{self, InitPlan};
 use super::program::{Program, Step, Strings, Target};
 use super::user::User;
-use crate::vocabulary::{CapabilitySet, StartError, TaskSpec};
+use crate::vocabulary::{CapabilitySet, Signal, StartError, TaskSpec};
 use std::sync::Arc;
 
 /// Takes the making of the namespaces out of the main process's part, where an init has to be there
@@ -48,9 +49,8 @@ fn steps(spec: &TaskSpec, host: &Host, user: Option<&User>, own: Vec<Step>) -> V
     steps.push(Step::NoNewPrivileges);
     steps.extend(user.map(|user| Step::User(user.uid)));
     steps.push(Step::Capabilities(CapabilitySet::default()));
-    if spec.die_with_supervisor {
-        steps.push(Step::DieWithParent);
-    }
+    let of_death = if spec.die_with_supervisor { Signal::KILL } else { init::LEAVE };
+    steps.push(Step::DeathSignal(of_death.number()));
     steps.extend([Step::Signals, Step::InitSignals]);
     steps
 }

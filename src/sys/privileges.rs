@@ -1,13 +1,11 @@
 //! What a task gives up of what the supervisor may do, as steps of its child.
 
 use super::capabilities::{self, Own};
-use super::failure::start_error;
 use super::landlock;
 use super::mounts::Mounts;
 use super::program::Step;
 use super::seccomp;
-use crate::vocabulary::{CapabilitySet, Isolation, Stage, StartError};
-use nix::errno::Errno;
+use crate::vocabulary::{CapabilitySet, Isolation, StartError};
 
 /// The steps, by where they stand among those of a task without any.
 #[derive(Debug, Default)]
@@ -35,17 +33,6 @@ impl Privileges {
     }
 }
 
-/// The first field that is asked for and cannot be had in this version.
-pub(crate) fn unsupported_field(isolation: &Isolation) -> Option<&'static str> {
-    let Isolation { root, mounts, devices, .. } = isolation;
-    let asked = [
-        (root.is_some(), "isolation.root"),
-        (!mounts.is_empty(), "isolation.mounts"),
-        (devices.is_some(), "isolation.devices"),
-    ];
-    asked.into_iter().find_map(|(asked, field)| asked.then_some(field))
-}
-
 /// Whom a task runs as, in its own user namespace where it has one.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Whom {
@@ -61,10 +48,6 @@ pub(super) fn lay_out(
     whom: Whom,
     mounts: &mut Mounts,
 ) -> Result<Privileges, StartError> {
-    if let Some(field) = unsupported_field(isolation) {
-        // Nothing that is asked for is left out silently.
-        return Err(start_error(Stage::Namespace, Errno::ENOSYS, format!("give the task {field}")));
-    }
     let mut found = Privileges::default();
     let mut restrictions = Vec::new();
     if let Some(rules) = &isolation.landlock {

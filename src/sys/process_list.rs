@@ -1,7 +1,9 @@
 //! Lists of processes that may be long: read in pieces.
 
+use super::faults;
 use super::reader::{At, Reader};
 use crate::vocabulary::Pid;
+use nix::errno::Errno;
 use std::fs::ReadDir;
 use std::os::fd::OwnedFd;
 
@@ -23,23 +25,46 @@ impl ProcessList {
         ProcessList { file, begun: None }
     }
 
-    /// The children of a process, one list for each of its threads. None where the kernel does not
-    /// tell (no CONFIG_PROC_CHILDREN), and where the process is gone.
-    pub(crate) fn of_children(reader: &mut Reader, pid: Pid, threads: u64) -> Vec<ProcessList> {
+    /// The children of a process, one list for each of its threads.
+    ///
+    /// # Errors
+    /// ENOENT or ESRCH where the process is gone, and where the kernel does not tell (no
+    /// CONFIG_PROC_CHILDREN).
+    pub(crate) fn of_children(
+        reader: &mut Reader,
+        pid: Pid,
+        threads: u64,
+    ) -> Result<Vec<ProcessList>, Errno> {
         let mut open = |thread: &str| {
             let file = reader.open(At::Root, format_args!("/proc/{pid}/task/{thread}/children"));
-            file.map(ProcessList::new).ok()
+            file.map(ProcessList::new)
         };
         if threads == 1 {
-            return open(&pid.to_string()).into_iter().collect();
+            return open(&pid.to_string()).map(|list| vec![list]);
         }
-        let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-        entries.flatten().filter_map(|entry| open(entry.file_name().to_str()?)).collect()
+        faults::check("getdents64(/proc/PID/task)")?;
+        let mut lists = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/task")).map_err(errno)? {
+            match entry.map_err(errno)?.file_name().to_str().map(&mut open) {
+                Some(Ok(list)) => lists.push(list),
+                // A thread that has ended meanwhile has no children.
+                Some(Err(Errno::ENOENT | Errno::ESRCH)) | None => {}
+                Some(Err(errno)) => return Err(errno),
+            }
+        }
+        Ok(lists)
     }
 
     /// Adds the next of them; whether there may be more.
-    pub(crate) fn read(&mut self, reader: &mut Reader, found: &mut Vec<Pid>) -> bool {
-        let Ok(piece) = reader.read_piece(&self.file, PIECE_BYTES) else { return false };
+    ///
+    /// # Errors
+    /// ESRCH or ENODEV where the process or group is gone.
+    pub(crate) fn read(
+        &mut self,
+        reader: &mut Reader,
+        found: &mut Vec<Pid>,
+    ) -> Result<bool, Errno> {
+        let piece = reader.read_piece(&self.file, PIECE_BYTES)?;
         for &byte in piece {
             if byte.is_ascii_digit() {
                 let digit = i32::from(byte - b'0');
@@ -52,8 +77,12 @@ impl ProcessList {
         if piece.is_empty() {
             found.extend(self.begun.take().and_then(Pid::new));
         }
-        !piece.is_empty()
+        Ok(!piece.is_empty())
     }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }
 
 /// Where the processes are that no list of a group names.
@@ -68,25 +97,30 @@ pub(crate) enum Everyone {
 impl Everyone {
     /// Our own children, where orphans become those; else, and where the kernel does not list them,
     /// every process.
-    pub(crate) fn list(reader: &mut Reader, subreaper: bool) -> Option<Everyone> {
+    pub(crate) fn list(reader: &mut Reader, subreaper: bool) -> Result<Everyone, Errno> {
         if subreaper && let Some(own) = Pid::new(nix::unistd::getpid().as_raw()) {
-            let lists = ProcessList::of_children(reader, own, 0);
+            let lists = ProcessList::of_children(reader, own, 0)?;
             if !lists.is_empty() {
-                return Some(Everyone::Children(lists));
+                return Ok(Everyone::Children(lists));
             }
         }
-        std::fs::read_dir("/proc").ok().map(Everyone::All)
+        faults::check("getdents64(/proc)")?;
+        std::fs::read_dir("/proc").map(Everyone::All).map_err(errno)
     }
 
     /// Adds the next of them; whether there may be more.
-    pub(crate) fn read(&mut self, reader: &mut Reader, found: &mut Vec<Pid>) -> bool {
+    pub(crate) fn read(
+        &mut self,
+        reader: &mut Reader,
+        found: &mut Vec<Pid>,
+    ) -> Result<bool, Errno> {
         match self {
             Everyone::Children(lists) => {
-                let Some(list) = lists.last_mut() else { return false };
-                if !list.read(reader, found) {
+                let Some(list) = lists.last_mut() else { return Ok(false) };
+                if !list.read(reader, found)? {
                     lists.pop();
                 }
-                true
+                Ok(true)
             }
             Everyone::All(entries) => {
                 let piece: Vec<_> = entries.take(PIECE_ENTRIES).collect();
@@ -94,7 +128,7 @@ impl Everyone {
                     let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
                     found.extend(number.and_then(Pid::new));
                 }
-                !piece.is_empty()
+                Ok(!piece.is_empty())
             }
         }
     }
@@ -113,7 +147,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut list = ProcessList::new(std::fs::File::open(&path).unwrap().into());
         let (mut reader, mut found, mut pieces) = (Reader::default(), Vec::new(), 0);
-        while list.read(&mut reader, &mut found) {
+        while list.read(&mut reader, &mut found).unwrap() {
             pieces += 1;
         }
         assert!(pieces > 2);
@@ -128,7 +162,7 @@ mod tests {
         for subreaper in [true, false] {
             let mut everyone = Everyone::list(&mut reader, subreaper).unwrap();
             let mut found = Vec::new();
-            while everyone.read(&mut reader, &mut found) {}
+            while everyone.read(&mut reader, &mut found).unwrap() {}
             assert!(found.contains(&pid), "{everyone:?}");
         }
         child.kill().unwrap();

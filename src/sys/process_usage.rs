@@ -5,6 +5,7 @@ use super::processes::Family;
 use super::reader::{At, Reader};
 use crate::vocabulary::Pid;
 use nix::errno::Errno;
+use nix::sys::sysinfo::sysinfo;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 use std::sync::OnceLock;
@@ -58,6 +59,20 @@ impl Reader {
         Ok(parse_status(self.read(At::Root, format_args!("/proc/{pid}/status"))?))
     }
 
+    /// The same where the threads are known and nothing is in swap, for less than half of the time.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn process_resident(
+        &mut self,
+        pid: Pid,
+        threads: u64,
+    ) -> Result<ProcessMemory, Errno> {
+        let statm = self.read(At::Root, format_args!("/proc/{pid}/statm"))?;
+        let rss_bytes = parse_statm(statm).ok_or(Errno::EPROTO)?;
+        Ok(ProcessMemory { rss_bytes, swap_bytes: 0, threads })
+    }
+
     /// Bytes that a process, and those that it has reaped, have moved.
     ///
     /// # Errors
@@ -103,13 +118,21 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     })
 }
 
+/// Whether something may be in swap.
+pub(crate) fn swap_is_on() -> bool {
+    faults::check("sysinfo").and_then(|()| sysinfo()).map_or(true, |info| info.swap_total() > 0)
+}
+
+/// Whether the kernel counts what processes read and write (CONFIG_TASK_IO_ACCOUNTING).
+pub(crate) fn io_is_told() -> bool {
+    static TOLD: OnceLock<bool> = OnceLock::new();
+    *TOLD.get_or_init(|| std::fs::exists("/proc/self/io").unwrap_or(true))
+}
+
 /// Clock ticks of /proc in microseconds.
 pub(crate) fn micros(ticks: u64) -> u64 {
     static PER_SECOND: OnceLock<u64> = OnceLock::new();
-    let per_second = *PER_SECOND.get_or_init(|| {
-        let found = sysconf(SysconfVar::CLK_TCK).ok().flatten();
-        found.and_then(|ticks| u64::try_from(ticks).ok()).filter(|&ticks| ticks > 0).unwrap_or(100)
-    });
+    let per_second = *PER_SECOND.get_or_init(|| configured(SysconfVar::CLK_TCK).unwrap_or(100));
     ticks.saturating_mul(1_000_000) / per_second
 }
 
@@ -120,6 +143,24 @@ fn parse_status(status: &[u8]) -> ProcessMemory {
         swap_bytes: kilobytes(b"VmSwap:"),
         threads: number_behind(status, b"Threads:").unwrap_or(0),
     }
+}
+
+/// Anonymous memory: what is resident but for pages of files and shared memory.
+fn parse_statm(statm: &[u8]) -> Option<u64> {
+    let mut fields = std::str::from_utf8(statm).ok()?.split_ascii_whitespace().skip(1);
+    let mut pages = || fields.next()?.parse::<u64>().ok();
+    let (resident, shared) = (pages()?, pages()?);
+    Some(resident.saturating_sub(shared).saturating_mul(page_bytes()))
+}
+
+fn page_bytes() -> u64 {
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| configured(SysconfVar::PAGE_SIZE).unwrap_or(4096))
+}
+
+fn configured(variable: SysconfVar) -> Option<u64> {
+    let found = sysconf(variable).ok().flatten();
+    found.and_then(|value| u64::try_from(value).ok()).filter(|&value| value > 0)
 }
 
 fn parse_io(io: &[u8]) -> Option<ProcessIo> {
@@ -167,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_resident_and_not_shared_is_anonymous() {
+        assert_eq!(parse_statm(b"1000 50 20 1 0 30 0\n"), Some(30 * page_bytes()));
+        assert_eq!(parse_statm(b"0 0 0 0 0 0 0\n"), Some(0));
+        assert_eq!(parse_statm(b"1000 50\n"), None);
+    }
+
+    #[test]
     fn bytes_of_storage_are_not_those_of_system_calls() {
         let io = b"rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\n\
                    cancelled_write_bytes: 3\n";
@@ -182,6 +230,8 @@ mod tests {
         assert_eq!(stat.family.parent, nix::unistd::getppid().as_raw());
         let memory = reader.process_memory(own).unwrap();
         assert!(memory.rss_bytes > 0 && memory.threads >= 1);
+        let resident = reader.process_resident(own, memory.threads).unwrap();
+        assert!(resident.rss_bytes.abs_diff(memory.rss_bytes) < 16 << 20, "{resident:?}");
         let before = cpu_clock(own).unwrap();
         let begun = std::time::Instant::now();
         while cpu_clock(own) <= Some(before) {

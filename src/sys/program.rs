@@ -2,6 +2,7 @@
 //! child only walks over it.
 
 use super::landlock;
+use super::mounting;
 use super::namespaces::Namespaces;
 use crate::vocabulary::CapabilitySet;
 use nix::libc::c_char;
@@ -59,8 +60,9 @@ pub(super) enum Step {
     /// setresuid(2). From here on the task's user may stop the child, and the supervisor with it
     /// where that waits in vfork: nothing that takes time may follow.
     User(u32),
-    /// SIGKILL when the supervisor dies; a change of user would clear it.
-    DieWithParent,
+    /// This signal when the supervisor dies; a change of user would clear it. Where it has died
+    /// already, the child ends.
+    DeathSignal(i32),
     /// prctl(2) with PR_CAPBSET_DROP for each of these. It takes CAP_SETPCAP: before the change of
     /// user.
     DropFromBoundingSet(CapabilitySet),
@@ -86,10 +88,8 @@ pub(super) enum Step {
     Loopback,
     /// The network namespace that this path names is entered.
     JoinNetwork(CString),
-    /// Mounts made from now on are not seen outside.
-    KeepMountsInside,
-    /// A /proc for the pid namespace that the child was born in.
-    NewProc,
+    /// A root, mounts and devices, in a mount namespace of its own: paths of the host end here.
+    Mounts(mounting::Layout),
     /// SIGCHLD is ignored, and the signal to leave is blocked: see `init`.
     InitSignals,
 }
@@ -200,6 +200,8 @@ pub(super) struct Named {
     pub(super) searched: String,
     /// As the task has it, or the supervisor's uid.
     pub(super) user: String,
+    /// As the task has it: where paths are looked up.
+    pub(super) root: Option<String>,
     /// The task has a memory limit, or a small stack.
     pub(super) memory_is_limited: bool,
 }

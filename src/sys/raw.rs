@@ -5,6 +5,7 @@
 //! own, and where symbols are bound lazily its first call takes the locks of the dynamic linker.
 
 use nix::libc;
+use std::ffi::CStr;
 
 /// The result of a call: a number, or an errno.
 pub(super) type Answer = Result<usize, i32>;
@@ -56,6 +57,21 @@ pub(super) fn call<const N: usize>(number: libc::c_long, arguments: [usize; N]) 
     }
     // SAFETY: see above.
     answer(unsafe { arch::call(number, all) })
+}
+
+/// `struct open_how` of linux/openat2.h.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// openat2(2): `flags` are those of open(2), closed at an exec; `resolve` is RESOLVE_*.
+pub(super) fn openat2(directory: usize, path: &CStr, flags: i32, resolve: u64) -> Answer {
+    let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
+    let pointer = std::ptr::from_ref(&how) as usize;
+    call(libc::SYS_openat2, [directory, path.as_ptr() as usize, pointer, size_of::<OpenHow>()])
 }
 
 /// clone3(2). In the child `entry(argument)` runs, on the stack that `arguments` names, or on a

@@ -1,47 +1,72 @@
-//! Waiting for a handful of descriptors, in a program without a supervisor (poll(2)).
+//! Waiting for descriptors, where there is no event loop: epoll(7), level-triggered.
 
 use super::faults;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+/// Ready descriptors that one wait tells at most.
+const EVENTS: usize = 16;
+
 /// What is waited for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Interest {
-    /// There is something to read, or the other end is gone.
-    Read,
-    /// There is room to write, or nobody reads any more.
-    Write,
+pub(crate) enum For {
+    /// Something to read.
+    Reading,
+    /// Room to write.
+    Writing,
+    /// Nothing but its end: a hangup or an error.
+    End,
 }
 
-/// Waits until one of the descriptors is ready, for so long at most (none: without limit), and
-/// says of each whether it is. A signal ends the wait, too.
-pub(crate) fn wait(
-    wanted: &[(BorrowedFd<'_>, Interest)],
-    timeout: Option<Duration>,
-) -> Result<Vec<bool>, Errno> {
-    faults::check("poll")?;
-    let flags = |interest| match interest {
-        Interest::Read => PollFlags::POLLIN,
-        Interest::Write => PollFlags::POLLOUT,
-    };
-    let mut fds: Vec<PollFd<'_>> =
-        wanted.iter().map(|&(fd, interest)| PollFd::new(fd, flags(interest))).collect();
-    match poll(&mut fds, timeout.map_or(PollTimeout::NONE, rounded_up)) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(errno),
+/// A set of descriptors.
+#[derive(Debug)]
+pub(crate) struct Readiness(Epoll);
+
+impl Readiness {
+    /// An empty one.
+    pub(crate) fn new() -> Result<Readiness, Errno> {
+        faults::check("epoll_create1")?;
+        Ok(Readiness(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
     }
-    Ok(fds.iter().map(|fd| fd.any().unwrap_or(false)).collect())
-}
 
-/// In whole milliseconds: one that is cut off would be waited for again and again.
-fn rounded_up(timeout: Duration) -> PollTimeout {
-    let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-    i32::try_from(milliseconds)
-        .ok()
-        .and_then(|milliseconds| PollTimeout::try_from(milliseconds).ok())
-        .unwrap_or(PollTimeout::MAX)
+    /// Adds a descriptor under a number of the caller's. EPERM: this kind is always ready.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, what: For, key: u64) -> Result<(), Errno> {
+        let flags = match what {
+            For::Reading => EpollFlags::EPOLLIN,
+            For::Writing => EpollFlags::EPOLLOUT,
+            For::End => EpollFlags::empty(),
+        };
+        faults::check("epoll_ctl")?;
+        self.0.add(fd, EpollEvent::new(flags, key))
+    }
+
+    /// Takes one out. To be done before it is closed: others may have it open as well.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        // It can only be absent already.
+        let _ = self.0.delete(fd);
+    }
+
+    /// Waits until some are ready, for so long at most; their numbers.
+    pub(crate) fn wait(&self, patience: Option<Duration>) -> Result<Vec<u64>, Errno> {
+        let patience = match patience {
+            None => EpollTimeout::NONE,
+            Some(patience) => {
+                // Rounded up: a wait that ends too early would be one too many.
+                let millis = patience.as_nanos().div_ceil(1_000_000);
+                EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX))
+                    .unwrap_or(EpollTimeout::ZERO)
+            }
+        };
+        let mut events = [EpollEvent::empty(); EVENTS];
+        faults::check("epoll_wait")?;
+        match self.0.wait(&mut events, patience) {
+            Ok(ready) => Ok(events.iter().take(ready).map(EpollEvent::data).collect()),
+            Err(Errno::EINTR) => Ok(Vec::new()),
+            Err(errno) => Err(errno),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -49,23 +74,24 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
 
     #[test]
-    fn what_is_ready_is_told_apart() {
-        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-        let wanted = [(ours.as_fd(), Interest::Read), (ours.as_fd(), Interest::Write)];
-        assert_eq!(wait(&wanted, Some(Duration::ZERO)), Ok(vec![false, true]));
-        assert_eq!(wait(&wanted[..1], Some(Duration::from_micros(1))), Ok(vec![false]));
-        theirs.write_all(b"x").expect("room");
-        assert_eq!(wait(&wanted[..1], None), Ok(vec![true]));
-        drop(theirs);
-        assert_eq!(wait(&wanted[..1], None), Ok(vec![true]));
-    }
-
-    #[test]
-    fn a_wait_is_never_cut_to_nothing() {
-        assert_eq!(rounded_up(Duration::from_nanos(1)), PollTimeout::from(1_u8));
-        assert_eq!(rounded_up(Duration::from_secs(1 << 40)), PollTimeout::MAX);
+    fn each_tells_what_it_was_added_for() {
+        let set = Readiness::new().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (kept, other) = std::io::pipe().unwrap();
+        set.add(reader.as_fd(), For::Reading, 1).unwrap();
+        set.add(kept.as_fd(), For::End, 2).unwrap();
+        assert_eq!(set.wait(Some(Duration::ZERO)), Ok(vec![]));
+        writer.write_all(b"x").unwrap();
+        assert_eq!(set.wait(None), Ok(vec![1]));
+        set.remove(reader.as_fd());
+        (&other).write_all(b"x").unwrap();
+        assert_eq!(set.wait(Some(Duration::from_micros(1))), Ok(vec![]));
+        drop(other);
+        assert_eq!(set.wait(None), Ok(vec![2]));
+        set.add(writer.as_fd(), For::Writing, 3).unwrap();
+        set.remove(kept.as_fd());
+        assert_eq!(set.wait(None), Ok(vec![3]));
     }
 }

@@ -17,6 +17,7 @@ use super::faults;
 use super::host::Host;
 use super::mounts::Mounts;
 use super::namespaces::Namespaces;
+use super::pidfd;
 use super::plan;
 pub(crate) use super::plan::Plan;
 use super::processes;
@@ -31,7 +32,7 @@ use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -406,8 +407,11 @@ impl Child {
 
     /// Ends it at once.
     fn kill_and_reap(self) {
-        // It is there as long as it is not reaped.
-        let _ = processes::kill(self.pid, Signal::KILL);
+        let by_pidfd = self.pidfd.as_ref().map(|fd| pidfd::send_signal(fd.as_fd(), Signal::KILL));
+        if !matches!(by_pidfd, Some(Ok(()))) {
+            // It is there as long as it is not reaped.
+            let _ = processes::kill(self.pid, Signal::KILL);
+        }
         self.reap();
     }
 

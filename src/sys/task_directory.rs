@@ -6,7 +6,7 @@
 //! another's file readable. Without openat2(2) (Linux 5.6) they are left as they are.
 
 use super::program::TaskDirectory;
-use super::raw::{Answer, call};
+use super::raw::{self, Answer, call};
 use nix::libc;
 use std::ffi::CStr;
 
@@ -35,23 +35,10 @@ fn close(fd: usize) {
     let _ = call(libc::SYS_close, [fd]);
 }
 
-/// `struct open_how` of linux/openat2.h.
-#[repr(C)]
-struct OpenHow {
-    flags: u64,
-    mode: u64,
-    resolve: u64,
-}
-
 fn open_beneath(parent: usize, path: &CStr) -> Answer {
-    let how = OpenHow {
-        // Non-blocking, since it may be a FIFO.
-        flags: (libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC) as u64,
-        mode: 0,
-        resolve: libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
-    };
-    let pointer = std::ptr::from_ref(&how) as usize;
-    call(libc::SYS_openat2, [parent, path.as_ptr() as usize, pointer, size_of::<OpenHow>()])
+    // Non-blocking, since it may be a FIFO.
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    raw::openat2(parent, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS)
 }
 
 fn add_execute_bits(file: usize, directory: &TaskDirectory) {

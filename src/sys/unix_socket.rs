@@ -2,7 +2,7 @@
 
 use super::faults;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, Backlog as AcceptQueue, SockFlag, SockType, UnixAddr, bind, getsockname,
@@ -11,6 +11,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, chown};
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -41,16 +42,41 @@ pub(crate) fn bind_private(path: &Path, gid: Option<u32>) -> Result<UnixListener
     }
 }
 
+/// A directory that is locked for others who ask for the same, as long as this lives (flock(2)).
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _locked: Flock<File>,
+}
+
+impl DirectoryLock {
+    /// Locks a directory; none: somebody else has.
+    pub(crate) fn take(directory: &Path) -> Result<Option<DirectoryLock>, Errno> {
+        faults::check("flock")?;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(directory);
+        let opened = opened.map_err(|error| errno_of(&error))?;
+        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+            Ok(_locked) => Ok(Some(DirectoryLock { _locked })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(errno),
+        }
+    }
+}
+
 /// Gives a file to a group, then lets the group in.
 pub(crate) fn share(path: &Path, gid: u32, mode: u32) -> Result<(), Errno> {
     faults::check("chown")?;
     chown(path, None::<Uid>, Some(Gid::from_raw(gid)))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+        .map_err(|error| errno_of(&error))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// Holds on to a file without opening it: while this lives, its inode number is not used again.
-pub(crate) fn pin(path: &Path) -> std::io::Result<File> {
+pub(crate) fn pin(path: &Path) -> io::Result<File> {
     faults::check("open")?;
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)

@@ -43,6 +43,8 @@ impl Signal {
     pub const INT: Signal = Signal(2);
     /// SIGQUIT.
     pub const QUIT: Signal = Signal(3);
+    /// SIGABRT.
+    pub const ABRT: Signal = Signal(6);
     /// SIGKILL.
     pub const KILL: Signal = Signal(9);
     /// SIGUSR1.
@@ -51,6 +53,8 @@ impl Signal {
     pub const USR2: Signal = Signal(12);
     /// SIGTERM.
     pub const TERM: Signal = Signal(15);
+    /// SIGCHLD.
+    pub const CHLD: Signal = Signal(17);
     /// SIGCONT.
     pub const CONT: Signal = Signal(18);
     /// SIGSTOP.

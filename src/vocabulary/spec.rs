@@ -192,6 +192,11 @@ impl TaskSpec {
         self.kill_timeout.unwrap_or(Duration::from_secs(5))
     }
 
+    /// The directory that becomes `/` of the task.
+    pub(crate) fn root(&self) -> Option<&str> {
+        self.isolation.as_ref()?.root.as_deref()
+    }
+
     /// The effective working directory.
     pub fn work_dir(&self) -> &str {
         self.work_dir.as_deref().or(self.task_dir.as_deref()).unwrap_or("/")

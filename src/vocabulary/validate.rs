@@ -236,13 +236,12 @@ impl Isolation {
         }
         for (index, mount) in self.mounts.iter().enumerate() {
             absolute(&format!("isolation.mounts[{index}].source"), &mount.source)?;
-            absolute(&format!("isolation.mounts[{index}].target"), &mount.target)?;
+            mount_point(&format!("isolation.mounts[{index}].target"), &mount.target)?;
         }
         for (index, device) in self.devices.iter().flatten().enumerate() {
             absolute(&format!("isolation.devices[{index}].source"), &device.source)?;
-            if let Some(target) = &device.target {
-                absolute(&format!("isolation.devices[{index}].target"), target)?;
-            }
+            let target = device.target.as_ref().unwrap_or(&device.source);
+            mount_point(&format!("isolation.devices[{index}].target"), target)?;
             letters(
                 &format!("isolation.devices[{index}].permissions"),
                 &device.permissions,
@@ -307,6 +306,19 @@ fn absolute(field: &str, path: &str) -> Checked {
         return refuse(field, "must be shorter than 4096 bytes");
     }
     if path.starts_with('/') { Ok(()) } else { refuse(field, "must be an absolute path") }
+}
+
+/// The rest is for the kernel to see, inside the root.
+fn mount_point(field: &str, path: &str) -> Checked {
+    absolute(field, path)?;
+    let mut parts = path.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
+    if parts.peek().is_none() {
+        return refuse(field, "must not be the root itself: that is isolation.root");
+    }
+    if parts.any(|part| part == "..") {
+        return refuse(field, "must not contain ..");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

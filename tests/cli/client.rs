@@ -98,6 +98,27 @@ fn launch_reads_a_task_of_json() {
 }
 
 #[test]
+fn a_task_file_that_cannot_be_is_an_invalid_task_in_json() {
+    let daemon = always(json!({}));
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("tasks.toml");
+    std::fs::write(&file, "[task.web]\ncommand = \"x\"\ncolour = 1\n[task.db]\n").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let wrong = ask(&daemon, &["launch", "--json", "--task", file]);
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(1), ""));
+    let lines = wrong.stderr.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let lines: Vec<Value> = lines.collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, (field, number)) in lines.iter().zip([("task.web", 3), ("task.db", 4)]) {
+        assert_eq!(line["error"], "org.ostler.InvalidTask");
+        let parameters = &line["parameters"];
+        assert_eq!((&parameters["field"], &parameters["line"]), (&json!(field), &json!(number)));
+        assert!(parameters["reason"].is_string());
+    }
+    assert_eq!(daemon.calls(), [], "nothing was launched");
+}
+
+#[test]
 fn a_launch_that_fails_says_why() {
     let error = json!({ "stage": "exec", "errno_name": "ENOENT", "message": "find \"x\": no" });
     let daemon = always(refusal("LaunchFailed", json!({ "error": error })));

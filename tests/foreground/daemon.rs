@@ -201,8 +201,8 @@ fn what_is_passed_to_listen_on_and_cannot_be_is_refused() {
     for passed in [OwnedFd::from(internet), OwnedFd::from(connected)] {
         let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 </dev/null";
         let told = refusal(script, passed, &[]);
-        let expected = "ostler: daemon: LISTEN_FDS: number 1 is no listening Unix socket\n";
-        assert_eq!(told, expected);
+        let why = "number 1 is neither a listening Unix socket nor a stored stream";
+        assert_eq!(told, format!("ostler: daemon: LISTEN_FDS: {why}\n"));
     }
 }
 

@@ -38,7 +38,7 @@ impl Daemon {
         Daemon::run(limited)
     }
 
-    fn run(mut command: Command) -> Daemon {
+    pub(crate) fn run(mut command: Command) -> Daemon {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("run/ostler.sock");
         let log = std::fs::File::create(directory.path().join("daemon.log")).expect("a log");
@@ -113,10 +113,18 @@ impl Drop for Daemon {
     }
 }
 
-/// The daemon's command line, without anything of the caller's environment that it looks at.
+/// The daemon's command line, for tasks without groups.
 pub(crate) fn command(flags: &[&str]) -> Command {
+    let mut command = grouped_command();
+    command.args(["--cgroup", "never"]).args(flags);
+    command
+}
+
+/// The same for tasks with groups, where they can have some; without anything of the caller's
+/// environment that the daemon looks at.
+pub(crate) fn grouped_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
-    command.arg("daemon").args(["--cgroup", "never"]).args(flags);
+    command.arg("daemon");
     for name in ["NOTIFY_SOCKET", "OSTLER_SOCKET", "LISTEN_FDS", "LISTEN_PID"] {
         command.env_remove(name);
     }

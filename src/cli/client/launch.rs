@@ -71,9 +71,6 @@ fn read_tasks(session: &Session, file: &Path) -> Result<Vec<Value>, Failure> {
             }
             Ok(file.tasks.iter().map(task_to_json).collect())
         }
-        Err(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Err(Failure::Other(lines.join("\n")))
-        }
+        Err(problems) => Err(Failure::InvalidFile(problems)),
     }
 }

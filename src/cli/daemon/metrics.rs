@@ -3,6 +3,7 @@
 use super::settings::{MetricsTarget, Refusal};
 use crate::control::{Metrics, Socket};
 use crate::reactor::{Ready, Supervisor};
+use crate::vocabulary::cause;
 use std::time::Duration;
 
 /// The figures for collectors, and the socket at which they ask.
@@ -21,7 +22,7 @@ impl Collected {
         target: Option<MetricsTarget>,
         gid: Option<u32>,
     ) -> Result<Collected, Refusal> {
-        let failed = |error| Refusal::failed(format_args!("--metrics: {error}"));
+        let failed = |error| Refusal::failed(format_args!("--metrics: {}", cause(&error)));
         let mut metrics = Metrics::new(interval);
         let mut bound = None;
         match target {
@@ -29,7 +30,7 @@ impl Collected {
             Some(MetricsTarget::File(path)) => {
                 let shown = path.display().to_string();
                 metrics.write_to(path).map_err(|error| {
-                    Refusal::failed(format_args!("--metrics: write {shown}: {error}"))
+                    Refusal::failed(format_args!("--metrics: write {shown}: {}", cause(&error)))
                 })?;
             }
             Some(MetricsTarget::Socket(path)) => {

@@ -3,6 +3,7 @@
 mod change;
 mod declared;
 mod metrics;
+mod passed;
 mod settings;
 mod tasks;
 mod transitions;
@@ -14,7 +15,7 @@ use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::sys::own_process;
-use crate::vocabulary::{Event, Request, Signal, Ticket};
+use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
 use metrics::Collected;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
@@ -61,7 +62,7 @@ struct Daemon {
 impl Daemon {
     fn start(settings: Settings) -> Result<Daemon, Refusal> {
         let failed = |what: &'static str| {
-            move |error: std::io::Error| Refusal::failed(format_args!("{what}: {error}"))
+            move |error: std::io::Error| Refusal::failed(format_args!("{what}: {}", cause(&error)))
         };
         let gid = settings.server.allowed_gid;
         // Before anything is done to the process: another daemon may be there.
@@ -116,9 +117,9 @@ impl Daemon {
             }
             self.metrics.dispatch(&mut self.supervisor);
             let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
-            self.supervisor
-                .turn(waits.into_iter().flatten().min(), &mut events)
-                .map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))?;
+            self.supervisor.turn(waits.into_iter().flatten().min(), &mut events).map_err(
+                |error| Refusal::failed(format_args!("the loop has failed: {}", cause(&error))),
+            )?;
         }
     }
 
@@ -141,6 +142,9 @@ impl Daemon {
             self.tasks.reload(Some(call));
         }
         self.tasks.go_on(&mut self.supervisor, &mut self.server, self.ending.is_some());
+        if !self.tasks.is_reloading() {
+            self.notifier.reloaded();
+        }
         false
     }
 
@@ -176,7 +180,10 @@ impl Daemon {
                 let again = self.ending.is_some();
                 self.end(again.then_some(Duration::ZERO));
             }
-            Signal::HUP => self.tasks.reload(None),
+            Signal::HUP => {
+                self.notifier.reloading();
+                self.tasks.reload(None);
+            }
             Signal::USR1 => self.log_figures(),
             _ => log::warn!("{signal} came, but what it stands for is not available yet"),
         }

@@ -1,11 +1,13 @@
 //! How the daemon is to be, from its flags and what its starter has passed.
 
+use super::passed::Passed;
 use crate::cli::arguments::{CgroupChoice, DaemonArguments, ExitNotificationChoice, OnExit};
 use crate::cli::socket::socket_path;
 use crate::cli::task_file::{self, TaskFile};
-use crate::control::{ServerOptions, passed_descriptors};
+use crate::control::ServerOptions;
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited, unix_socket};
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{METRICS_INTERVAL_DEFAULT, STATS_INTERVAL_MIN};
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -62,12 +64,7 @@ pub(super) enum MetricsTarget {
 impl Settings {
     /// Takes over passed descriptors, so nothing else may have been opened before.
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
-        let passed = passed_descriptors()
-            .map_err(|error| Refusal::failed(format_args!("LISTEN_FDS: {error}")))?;
-        if let Some(index) = passed.iter().position(|fd| !unix_socket::is_listening(fd.as_fd())) {
-            let why = format_args!("LISTEN_FDS: number {} is no listening Unix socket", index + 1);
-            return Err(Refusal::failed(why));
-        }
+        let passed = Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -80,7 +77,7 @@ impl Settings {
             Some(path) => load(path)?,
             None => TaskFile::default(),
         };
-        let listeners: Vec<UnixListener> = passed.into_iter().map(UnixListener::from).collect();
+        let listeners = passed.listeners;
         let socket = match arguments.socket.as_deref() {
             Some("none") => None,
             // The sockets that were passed are instead of the usual one.
@@ -118,6 +115,7 @@ fn check(arguments: &DaemonArguments) -> Result<(), Refusal> {
     if arguments.on_exit == OnExit::Keep && arguments.state.is_none() {
         return Err(Refusal::Usage("--on-exit keep: needs --state DIR".to_owned()));
     }
+    check_metrics(arguments.metrics.as_deref())?;
     Ok(())
 }
 
@@ -140,6 +138,16 @@ fn stats_interval(arguments: &DaemonArguments) -> Result<Option<Duration>, Refus
     }
 }
 
+/// Refuses a socket or file without a name.
+fn check_metrics(path: Option<&Path>) -> Result<(), Refusal> {
+    match path.map(|path| path.as_os_str().as_bytes()) {
+        Some(b"" | b"unix:") => {
+            Err(Refusal::Usage("--metrics: must be PATH or unix:PATH".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn metrics_target(path: &Path) -> MetricsTarget {
     match path.as_os_str().as_bytes().strip_prefix(b"unix:") {
         Some(socket) => MetricsTarget::Socket(OsStr::from_bytes(socket).into()),
@@ -150,7 +158,7 @@ fn metrics_target(path: &Path) -> MetricsTarget {
 fn options(arguments: &DaemonArguments, stdio: bool) -> Result<Options, Refusal> {
     if let Some(directory) = &arguments.state {
         make_private(directory).map_err(|error| {
-            Refusal::failed(format_args!("make the directory {directory:?}: {error}"))
+            Refusal::failed(format_args!("make the directory {directory:?}: {}", cause(&error)))
         })?;
     }
     Ok(Options {
@@ -180,7 +188,8 @@ fn make_private(directory: &Path) -> io::Result<()> {
 }
 
 fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
-    let failed = |error: io::Error| Refusal::failed(format_args!("--control {control}: {error}"));
+    let failed =
+        |error: io::Error| Refusal::failed(format_args!("--control {control}: {}", cause(&error)));
     if control == "stdio" {
         let reader = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
         let writer = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;

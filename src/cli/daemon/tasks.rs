@@ -33,7 +33,7 @@ impl Tasks {
         for name in tasks.tasks.iter().filter_map(|spec| spec.name.as_deref()) {
             let status = supervisor.find(name).and_then(|task| supervisor.status(task));
             if let (Some(task), Some(status)) = (supervisor.find(name), status) {
-                declared.insert(status.identity.spec.as_ref().clone(), task);
+                declared.insert(status.identity.spec().into_owned(), task);
             }
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
@@ -48,6 +48,11 @@ impl Tasks {
             (None, None) => log::warn!("there is no task file to read again: none was given"),
             _ => self.waiting.push_back(call),
         }
+    }
+
+    /// Whether the file is being read again, or waits for it.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.change.is_some() || !self.waiting.is_empty()
     }
 
     /// Takes the answer to something that was asked for a change; whether it was that.

@@ -13,8 +13,11 @@ const PROPAGATIONS: [(&str, Propagation); 3] = [
 pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> Option<Box<Isolation>> {
     let table = fields.table("isolation")?;
     let mut below = fields.below(table, "isolation");
+    let root = below.path("root");
+    // Rules are about what the task sees.
+    let read_rule = if root.is_some() { read_rule_inside } else { read_rule };
     let isolation = Isolation {
-        root: below.path("root"),
+        root,
         mounts: tables(&mut below, "mounts", read_mount).unwrap_or_default(),
         devices: tables(&mut below, "devices", read_device),
         pid: below.boolean("pid").unwrap_or_default(),
@@ -85,6 +88,15 @@ fn read_device(fields: &mut Fields<'_, '_, '_>) -> Option<Device> {
 
 fn read_rule(fields: &mut Fields<'_, '_, '_>) -> Option<PathRule> {
     let path = fields.path("path");
+    finish_rule(fields, path)
+}
+
+fn read_rule_inside(fields: &mut Fields<'_, '_, '_>) -> Option<PathRule> {
+    let path = fields.string("path");
+    finish_rule(fields, path)
+}
+
+fn finish_rule(fields: &mut Fields<'_, '_, '_>, path: Option<String>) -> Option<PathRule> {
     let access = fields.string("access");
     need(fields, "path");
     need(fields, "access");

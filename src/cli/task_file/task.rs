@@ -82,6 +82,13 @@ fn read_command(fields: &mut Fields<'_, '_, '_>) -> String {
 
 /// Reads every field of a task, and its count; what is wrong is noted and left out.
 pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> (TaskSpec, Option<u32>) {
+    let isolation = isolation::read(fields);
+    // A directory inside another root is not one of the file's.
+    let rooted = isolation.as_ref().is_some_and(|isolation| isolation.root.is_some());
+    let directory = |fields: &mut Fields<'_, '_, '_>, key| match rooted {
+        true => fields.string(key),
+        false => fields.path(key),
+    };
     let spec = TaskSpec {
         name: None,
         command: read_command(fields),
@@ -89,8 +96,8 @@ pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> (TaskSpec, Option<u32>) {
         env: read_env(fields),
         inherit_env: fields.boolean("inherit_env").unwrap_or_default(),
         user: fields.string("user"),
-        task_dir: fields.path("task_dir"),
-        work_dir: fields.path("work_dir"),
+        task_dir: directory(fields, "task_dir"),
+        work_dir: directory(fields, "work_dir"),
         stdout: sink::read(fields, "stdout"),
         stderr: None,
         kill_signal: read_signal(fields, "kill_signal"),
@@ -100,7 +107,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> (TaskSpec, Option<u32>) {
         restart: read_restart(fields),
         resources: read_resources(fields),
         cgroup: fields.string("cgroup"),
-        isolation: isolation::read(fields),
+        isolation,
         rlimits: fields.map("rlimits", true).unwrap_or_default(),
         oom_score_adj: setting(read_small(fields, "oom_score_adj", 1000)),
         nice: setting(read_small(fields, "nice", 20)),

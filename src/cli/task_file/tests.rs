@@ -33,7 +33,7 @@ args = ["-m", "http.server"]
 env = { PATH = "/bin", PORT = "8080" }
 inherit_env = true
 user = "www-data:adm"
-task_dir = "dir"
+task_dir = "/dir"
 work_dir = "/srv"
 stdout = { kind = "file", path = "log/web", max_size = "10M", max_files = 5, numbering = "count" }
 stderr = "stdout"
@@ -89,7 +89,7 @@ fn every_field_is_read() {
         env: vec!["PATH=/bin".into(), "PORT=8080".into()],
         inherit_env: true,
         user: Some("www-data:adm".into()),
-        task_dir: Some("/etc/ostler/dir".into()),
+        task_dir: Some("/dir".into()),
         work_dir: Some("/srv".into()),
         stdout: Some(sink.clone()),
         stderr: Some(sink),
@@ -388,6 +388,15 @@ fn more_that_is_wrong() {
         (
             "[task.a]\ncommand = \"/a\"\nisolation = { landlock = [{ path = \"/\" }] }\n",
             "task.a.isolation.landlock[0]: needs access",
+        ),
+        (
+            "[task.a]\ncommand = \"/a\"\nwork_dir = \"x\"\nisolation = { root = \"r\" }\n",
+            "task.a.work_dir: must be an absolute path",
+        ),
+        (
+            "[task.a]\ncommand = \"/a\"\n\
+             isolation = { root = \"/r\", landlock = [{ path = \"x\", access = \"r\" }] }\n",
+            "task.a.isolation.landlock[0].path: must be an absolute path",
         ),
         ("[task.a]\ncommand = \"/a\"\nenv = { A = 1 }\n", "task.a.env.A: must be a string"),
         ("[task.a]\ncommand = \"/a\"\nargs = [\"a\", 1]\n", "3:14: task.a.args[1]: must be a str"),

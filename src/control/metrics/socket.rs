@@ -2,6 +2,7 @@
 
 use super::client::{Client, Next};
 use crate::reactor::{Ready, Supervisor, WatchId};
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{METRICS_CLIENTS_MAX, SINK_LOG_EVERY};
 use slab::Slab;
 use std::io::{self, ErrorKind};
@@ -54,40 +55,35 @@ impl MetricsSocket {
             if client.serve(supervisor, now) == Next::Leave {
                 let client = self.clients.remove(key);
                 supervisor.unwatch(client.watch(), client.as_fd());
+                // Another one may wait for its place.
+                self.accept_at.get_or_insert(now);
             }
         }
     }
 
+    /// Beyond the bound they wait where they are until one has left.
     fn accept_all(&mut self, supervisor: &mut Supervisor) {
         self.accept_at = None;
-        loop {
-            let error = match self.listener.accept() {
-                Ok((stream, _)) if self.clients.len() < METRICS_CLIENTS_MAX => {
-                    match Client::new(supervisor, stream) {
-                        Ok(client) => {
-                            self.clients.insert(client);
-                            continue;
-                        }
-                        Err(error) => error,
-                    }
-                }
-                // It is closed without an answer.
-                Ok(_) => io::Error::other(format!("there are {METRICS_CLIENTS_MAX} already")),
+        while self.clients.len() < METRICS_CLIENTS_MAX {
+            let made = match self.listener.accept() {
+                Ok((stream, _)) => Client::new(supervisor, stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => Err(error),
+            };
+            match made {
+                Ok(client) => drop(self.clients.insert(client)),
                 Err(error) => {
                     self.accept_at = Some(Instant::now() + RETRY);
-                    self.log(&error);
-                    return;
+                    return self.log(&error);
                 }
-            };
-            self.log(&error);
+            }
         }
     }
 
     fn log(&mut self, error: &io::Error) {
         if self.logged.is_none_or(|at| at.elapsed() >= SINK_LOG_EVERY) {
             self.logged = Some(Instant::now());
-            log::warn!("a collector is not served: {error}");
+            log::warn!("a collector is not served: {}", cause(error));
         }
     }
 

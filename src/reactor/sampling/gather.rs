@@ -8,7 +8,9 @@ use super::strays::Strays;
 use crate::reactor::run::{Main, Run};
 use crate::sys::clock;
 use crate::sys::process_list::ProcessList;
-use crate::sys::process_usage::{ProcessIo, ProcessMemory, ProcessStat, cpu_clock};
+use crate::sys::process_usage::{
+    ProcessIo, ProcessMemory, ProcessStat, cpu_clock, io_is_told, swap_is_on,
+};
 use crate::sys::reader::Reader;
 use crate::vocabulary::{Containment, Now, Pid, TaskId, Usage};
 use nix::errno::Errno;
@@ -25,6 +27,7 @@ pub(super) struct Gathering {
     pub(super) at: Now,
     /// What groups have counted.
     usage: Usage,
+    swap_is_on: bool,
     /// No group names the processes.
     by_descent: bool,
     /// Groups whose processes are still to be listed.
@@ -36,6 +39,8 @@ pub(super) struct Gathering {
     /// All that were found, where one may be found twice.
     seen: HashSet<Pid>,
     sum: Sum,
+    /// Something could not be read: sums would be too small.
+    incomplete: bool,
     pub(super) by: BTreeMap<Pid, Single>,
     /// Processes and their clocks before they were looked at, where no group has one for all.
     pub(super) clocks: Vec<(Pid, u64)>,
@@ -90,12 +95,14 @@ impl Gathering {
             run: run.number,
             at: clock::now(),
             usage: Usage::default(),
+            swap_is_on: true,
             by_descent: run.containment != Containment::CgroupV2,
             groups: Vec::new(),
             lists: Vec::new(),
             found: Vec::new(),
             seen: HashSet::new(),
             sum: Sum::default(),
+            incomplete: false,
             by: BTreeMap::new(),
             clocks: Vec::new(),
         };
@@ -110,7 +117,10 @@ impl Gathering {
             return Err(new.at);
         }
         world.groups.limits.read_usage(reader, system, &leaf, &mut new.usage);
+        // Asked where it spares something: where the threads are known without the memory.
+        new.swap_is_on = !(new.by_descent || by_pid) || swap_is_on();
         if new.by_descent {
+            new.incomplete = strays.are_incomplete();
             new.add((run.main == Main::Alive).then_some(run.pid));
             new.add(strays.of_leader(run.pid));
             // An orphan in a session of its own is known from when its parent lived.
@@ -141,23 +151,33 @@ impl Gathering {
 
     /// Reads a little more; whether that was all.
     pub(super) fn step(&mut self, world: &World<'_>, reader: &mut Reader) -> bool {
-        if let Some(list) = self.lists.last_mut() {
+        let read = if let Some(list) = self.lists.last_mut() {
             let mut piece = Vec::new();
-            if !list.read(reader, &mut piece) {
+            let read = list.read(reader, &mut piece);
+            if read != Ok(true) {
                 self.lists.pop();
             }
             self.add(piece);
+            read.map(drop)
         } else if let Some(pid) = self.found.pop() {
-            // What has ended meanwhile is not a process of the task any more.
-            let _ = self.look(reader, pid);
+            self.look(reader, pid)
         } else if let Some(group) = self.groups.pop() {
-            if let Ok(tree) = world.groups.system().tree {
-                self.lists.extend(tree.open_processes(reader, &group));
-            }
+            self.list(world, reader, &group)
         } else {
             return true;
+        };
+        match read {
+            // What has ended meanwhile is not a part of the task any more.
+            Ok(()) | Err(Errno::ENOENT | Errno::ESRCH | Errno::ENODEV) => {}
+            Err(_) => self.incomplete = true,
         }
         false
+    }
+
+    fn list(&mut self, world: &World<'_>, reader: &mut Reader, group: &str) -> Result<(), Errno> {
+        let Ok(tree) = world.groups.system().tree else { return Err(Errno::ENODEV) };
+        self.lists.push(tree.open_processes(reader, group)?);
+        Ok(())
     }
 
     fn look(&mut self, reader: &mut Reader, pid: Pid) -> Result<(), Errno> {
@@ -170,21 +190,24 @@ impl Gathering {
             || self.usage.memory_swap_bytes.is_none()
             || self.usage.threads.is_none()
             || self.by_pid;
-        let memory = match wants_memory {
-            true => Some(reader.process_memory(pid)?),
-            false => None,
+        let memory = match stat {
+            _ if !wants_memory => None,
+            Some(stat) if !self.swap_is_on => Some(reader.process_resident(pid, stat.threads)?),
+            _ => Some(reader.process_memory(pid)?),
         };
         let wants_io = self.usage.io_read_bytes.is_none() || self.by_pid;
-        let io = match wants_io {
-            true => reader.process_io(pid).ok(),
+        let io = match wants_io && io_is_told() {
+            true => match reader.process_io(pid) {
+                // It is told to those who may trace the process alone.
+                Err(Errno::EACCES | Errno::EPERM) => None,
+                io => Some(io?),
+            },
             false => None,
         };
         if let Some(stat) = stat.filter(|_| self.by_descent) {
             self.clocks.extend(clock.map(|clock| (pid, clock)));
             self.sum.user_us += stat.user_us + stat.reaped_user_us;
             self.sum.system_us += stat.system_us + stat.reaped_system_us;
-            let children = ProcessList::of_children(reader, pid, stat.threads);
-            self.lists.extend(children);
         }
         if stat.is_some_and(|stat| stat.family.dead) {
             return Ok(());
@@ -193,12 +216,23 @@ impl Gathering {
         if let Some(stat) = stat.filter(|_| self.by_pid) {
             self.by.insert(pid, Single { began: stat.began, usage: usage_of(stat, memory, io) });
         }
+        if let Some(stat) = stat.filter(|_| self.by_descent) {
+            self.lists.extend(ProcessList::of_children(reader, pid, stat.threads)?);
+        }
         Ok(())
+    }
+
+    /// Whether all could be read.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.incomplete
     }
 
     /// What all was read comes to, without percentages.
     pub(super) fn total(&mut self) -> Usage {
         let mut total = std::mem::take(&mut self.usage);
+        if self.incomplete {
+            return total;
+        }
         let sum = &self.sum;
         if self.by_descent && total.cpu_user_us.is_none() {
             total.cpu_user_us = Some(sum.user_us);

@@ -6,6 +6,7 @@ use crate::sys::clock;
 use crate::sys::process_list::Everyone;
 use crate::sys::reader::Reader;
 use crate::vocabulary::{Mono, Pid};
+use nix::errno::Errno;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -23,12 +24,15 @@ pub(super) struct Strays {
     /// What was found holds until then.
     holds_until: Option<Mono>,
     search: Option<Search>,
+    /// The last search could not read all.
+    incomplete: bool,
 }
 
 /// A search that is under way.
 #[derive(Debug)]
 struct Search {
     everyone: Option<Everyone>,
+    incomplete: bool,
     found: Vec<Pid>,
     by_leader: HashMap<i32, Vec<Pid>>,
     /// Time that it took so far.
@@ -41,23 +45,24 @@ impl Strays {
         self.by_leader.get(&leader.number()).into_iter().flatten().copied()
     }
 
+    /// Whether some may be missing.
+    pub(super) fn are_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     /// Searches a little more, unless what is known is fresh; whether it is.
     pub(super) fn step(&mut self, world: &World<'_>, reader: &mut Reader) -> bool {
         let now = clock::now().mono;
         if self.search.is_none() && self.holds_until.is_some_and(|until| now < until) {
             return true;
         }
-        let mut search = self.search.take().unwrap_or_else(|| Search {
-            everyone: Everyone::list(reader, world.own_process),
-            found: Vec::new(),
-            by_leader: HashMap::new(),
-            took: Duration::ZERO,
-        });
+        let mut search = self.search.take().unwrap_or_else(|| Search::begin(world, reader));
         let done = search.step(world, reader);
         let after = clock::now().mono;
         search.took += after.since(now);
         if done {
             self.by_leader = search.by_leader;
+            self.incomplete = search.incomplete;
             self.holds_until = Some(after + FRESH.max(search.took * PAUSE));
         } else {
             self.search = Some(search);
@@ -67,12 +72,27 @@ impl Strays {
 }
 
 impl Search {
+    fn begin(world: &World<'_>, reader: &mut Reader) -> Search {
+        let everyone = Everyone::list(reader, world.own_process).ok();
+        Search {
+            incomplete: everyone.is_none(),
+            everyone,
+            found: Vec::new(),
+            by_leader: HashMap::new(),
+            took: Duration::ZERO,
+        }
+    }
+
     fn step(&mut self, world: &World<'_>, reader: &mut Reader) -> bool {
         for pid in self.found.drain(self.found.len().saturating_sub(LOOKS)..) {
-            let Ok(stat) = reader.process_stat(pid) else { continue };
-            if stat.family.dead {
-                continue;
-            }
+            let stat = match reader.process_stat(pid) {
+                Ok(stat) if !stat.family.dead => stat,
+                Ok(_) | Err(Errno::ENOENT | Errno::ESRCH) => continue,
+                Err(_) => {
+                    self.incomplete = true;
+                    continue;
+                }
+            };
             self.by_leader.entry(stat.family.session).or_default().push(pid);
             if stat.family.group != stat.family.session {
                 self.by_leader.entry(stat.family.group).or_default().push(pid);
@@ -82,7 +102,10 @@ impl Search {
             return false;
         }
         let Some(everyone) = &mut self.everyone else { return true };
-        let more = everyone.read(reader, &mut self.found);
+        let more = everyone.read(reader, &mut self.found).unwrap_or_else(|_| {
+            self.incomplete = true;
+            false
+        });
         self.found.retain(|pid| world.runs.of_pid(*pid).is_none());
         !more && self.found.is_empty()
     }

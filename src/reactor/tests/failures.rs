@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::reactor::{CgroupMode, LaunchWay};
+use crate::sys::namespaces;
 use crate::vocabulary::{
-    Answer, ExitStatus, FileSink, IfExists, Numbering, Reply, Request, RequestError, Sink,
+    Answer, ExitStatus, FileSink, IfExists, Isolation, Numbering, Reply, Request, RequestError,
+    Sink,
 };
 use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// The kernel has no reason to refuse these to who holds the descriptor or made the name. Of the
 /// last there are too many, and each only tells of one process of the system.
-const SPARED: &[&str] = &["read", "ioctl", "waitid", "poll", "unlink", "read(/proc/PID/stat)"];
+const SPARED: &[&str] =
+    &["read", "ioctl", "waitid", "poll", "unlink", "read(/proc/PID/stat)", "capget"];
 /// Leaves a process behind, to be killed.
 const SCRIPT: &str = "sleep 300 & echo hello; exit 7";
 
@@ -38,6 +41,8 @@ enum Kind {
     Plain,
     Rotated,
     Fifo,
+    /// In namespaces of its own.
+    Isolated,
 }
 
 struct Scene {
@@ -74,7 +79,7 @@ impl Scene {
     fn spec(&self) -> TaskSpec {
         let path = self.out().display().to_string();
         let sink = match self.kind {
-            Kind::Plain => Sink::File(FileSink::new(path)),
+            Kind::Plain | Kind::Isolated => Sink::File(FileSink::new(path)),
             Kind::Rotated => Sink::File(FileSink {
                 max_size: Some(1 << 20),
                 numbering: Numbering::Shift,
@@ -83,7 +88,21 @@ impl Scene {
             Kind::Fifo => Sink::Fifo { path, direct: false },
         };
         let args = vec!["-c".to_owned(), SCRIPT.to_owned()];
-        TaskSpec { name: Some("t".to_owned()), args, stdout: Some(sink), ..TaskSpec::new("sh") }
+        let isolation = Isolation {
+            pid: true,
+            ipc: true,
+            uts: true,
+            hostname: Some("inside".to_owned()),
+            net: Some("none".to_owned()),
+            ..Isolation::default()
+        };
+        TaskSpec {
+            name: Some("t".to_owned()),
+            args,
+            stdout: Some(sink),
+            isolation: matches!(self.kind, Kind::Isolated).then(|| Box::new(isolation)),
+            ..TaskSpec::new("sh")
+        }
     }
 
     fn ask(&mut self, request: Request) -> Reply {
@@ -158,20 +177,22 @@ impl Scene {
     }
 }
 
-/// Fails each call of the first launch in turn, which makes the tree of groups.
-fn each_failing_call_of_the_first_launch(cgroup: CgroupMode, launch_way: LaunchWay) {
+/// Fails each call of the first launch in turn, which makes the tree of groups and the program of
+/// the init.
+fn each_failing_call_of_the_first_launch(kind: Kind, cgroup: CgroupMode, launch_way: LaunchWay) {
     for nth in 1.. {
-        let mut scene = Scene::new(Kind::Plain, cgroup, launch_way);
+        let mut scene = Scene::new(kind, cgroup, launch_way);
         let before = descriptors().len();
         let injected = faults::fail_nth_but(nth, Errno::EMFILE, SPARED);
         let lived = scene.live();
         let hit = injected.hit();
         drop(injected);
         let Some(call) = hit else { break };
-        let told = format!("call {nth} ({call}) failed: {lived:?}");
-        // The tree, where there is one by now.
-        let tree = usize::from(scene.rig.supervisor.groups.path("t.1").is_some());
-        scene.nothing_is_left(before + tree, &told);
+        let told = format!("{kind:?}, call {nth} ({call}) failed: {lived:?}");
+        // The tree and the program, where they are there by now.
+        let supervisor = &scene.rig.supervisor;
+        let kept = [supervisor.groups.path("t.1").is_some(), supervisor.spawner.has_init_image()];
+        scene.nothing_is_left(before + kept.into_iter().filter(|kept| *kept).count(), &told);
         scene.live().unwrap_or_else(|error| panic!("{told}; then {error}"));
     }
 }
@@ -179,8 +200,15 @@ fn each_failing_call_of_the_first_launch(cgroup: CgroupMode, launch_way: LaunchW
 /// Fails each call of a task's life in turn.
 fn each_failing_call(cgroup: CgroupMode, launch_way: LaunchWay) {
     leave_the_descriptors_of_others();
-    each_failing_call_of_the_first_launch(cgroup, launch_way);
-    for kind in [Kind::Plain, Kind::Rotated, Kind::Fifo] {
+    each_failing_call_of_the_first_launch(Kind::Plain, cgroup, launch_way);
+    let isolated = namespaces::are_available().then_some(Kind::Isolated);
+    if isolated.is_none() {
+        println!("skipped: each_failing_call of an isolated task: no permission for namespaces");
+    }
+    if let Some(kind) = isolated {
+        each_failing_call_of_the_first_launch(kind, cgroup, launch_way);
+    }
+    for kind in [Kind::Plain, Kind::Rotated, Kind::Fifo].into_iter().chain(isolated) {
         let mut scene = Scene::new(kind, cgroup, launch_way);
         scene.live().expect("launched");
         assert_eq!(scene.read(), "hello\n");

@@ -5,6 +5,8 @@ mod execs;
 mod failures;
 mod groups;
 mod looks;
+#[cfg(feature = "stats")]
+mod sampling;
 mod turns;
 
 use super::{Options, Supervisor};

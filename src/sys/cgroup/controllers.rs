@@ -13,9 +13,12 @@ pub(crate) enum Controller {
     Memory,
     Pids,
     Io,
+    /// Of v1 alone, and no limit.
+    Devices,
 }
 
 impl Controller {
+    /// Those that limits need.
     pub(crate) const ALL: [Controller; 5] =
         [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids, Controller::Io];
 
@@ -27,6 +30,7 @@ impl Controller {
             Controller::Memory => "memory",
             Controller::Pids => "pids",
             Controller::Io => "io",
+            Controller::Devices => "devices",
         }
     }
 
@@ -56,7 +60,7 @@ pub(super) fn parse_v1(mountinfo: &str, cgroup: &str) -> Vec<(Controller, PathBu
         })?;
         Some((controller, super::own_directory(root, point, own)?))
     };
-    Controller::ALL.into_iter().filter_map(find).collect()
+    Controller::ALL.into_iter().chain([Controller::Devices]).filter_map(find).collect()
 }
 
 /// Whether `cgroup.controllers` or `cgroup.subtree_control` of a v2 group lists a controller.
@@ -175,14 +179,17 @@ mod tests {
 32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpuacct,cpu
 33 30 0:29 /box /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 34 30 0:30 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
+36 30 0:32 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices
 35 30 0:31 /box /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids";
-        let cgroup = "4:cpuacct,cpu:/a b\n3:memory:/box/in\n2:blkio:/\n1:pids:/elsewhere\n0::/x";
+        let cgroup = "5:devices:/d\n4:cpuacct,cpu:/a b\n3:memory:/box/in\n2:blkio:/\n\
+                      1:pids:/elsewhere\n0::/x";
         assert_eq!(
             parse_v1(mountinfo, cgroup),
             [
                 (Controller::Cpu, PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/a b")),
                 (Controller::Memory, PathBuf::from("/sys/fs/cgroup/memory/in")),
                 (Controller::Io, PathBuf::from("/sys/fs/cgroup/blkio")),
+                (Controller::Devices, PathBuf::from("/sys/fs/cgroup/devices/d")),
             ]
         );
     }

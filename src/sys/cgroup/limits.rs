@@ -121,16 +121,27 @@ impl Limits {
             (Err(NoTree(reason)), _) => reason.clone(),
             (Ok(_), None) => "no cgroup v2 hierarchy is mounted".to_owned(),
         };
-        let Some((_, own)) = system.mounted.v1.iter().find(|(found, _)| *found == controller)
-        else {
-            return Err(not_v2);
-        };
-        if let Some(index) = self.branches.iter().position(|branch| branch.is_of(own)) {
-            return Ok(Seat::V1(index));
+        match self.branch(system, controller) {
+            None => Err(not_v2),
+            Some(branch) => branch.map(Seat::V1).map_err(|NoTree(reason)| reason),
         }
-        let branch = Branch::make(own).map_err(|NoTree(reason)| reason)?;
-        self.branches.push(branch);
-        Ok(Seat::V1(self.branches.len() - 1))
+    }
+
+    /// Our branch of a controller's v1 hierarchy, made when it is first needed; `None`: there is
+    /// no such hierarchy.
+    pub(super) fn branch(
+        &mut self,
+        system: System<'_>,
+        controller: Controller,
+    ) -> Option<Result<usize, NoTree>> {
+        let (_, own) = system.mounted.v1.iter().find(|(found, _)| *found == controller)?;
+        if let Some(index) = self.branches.iter().position(|branch| branch.is_of(own)) {
+            return Some(Ok(index));
+        }
+        Some(Branch::make(own).map(|branch| {
+            self.branches.push(branch);
+            self.branches.len() - 1
+        }))
     }
 
     /// Where a limit of a run may be in force.
@@ -187,7 +198,8 @@ impl Limits {
         lacks
     }
 
-    fn add_groups(
+    /// The errors may leave some of them.
+    pub(super) fn add_groups(
         &mut self,
         run: &str,
         needed: &[(usize, Controller, &'static str)],
@@ -362,6 +374,11 @@ impl Limits {
         let indices = self.runs.get(run).map(Vec::as_slice).unwrap_or_default();
         let path = |index: &usize| Some(self.branches.get(*index)?.path().join(run));
         indices.iter().filter_map(path).collect()
+    }
+
+    /// The group of a run in a branch.
+    pub(super) fn group(&self, run: &str, branch: usize) -> Option<PathBuf> {
+        Some(self.branches.get(branch)?.path().join(run))
     }
 
     /// The v1 groups of a run, each with what counts in it.

@@ -42,7 +42,7 @@ impl Limits {
                     Controller::Pids => {
                         usage.threads = tree.number(reader, format_args!("{run}/pids.current"));
                     }
-                    Controller::Cpu | Controller::Cpuset => {}
+                    Controller::Cpu | Controller::Cpuset | Controller::Devices => {}
                 }
             }
         }
@@ -52,7 +52,7 @@ impl Limits {
                 Controller::Memory => read_v1_memory(reader, &group, usage),
                 Controller::Pids => usage.threads = v1_number(reader, &group, "pids.current"),
                 // blkio does not see what is written through the page cache: /proc tells.
-                Controller::Io | Controller::Cpuset => {}
+                Controller::Io | Controller::Cpuset | Controller::Devices => {}
             }
         }
     }

@@ -41,6 +41,12 @@ impl Spawner {
         Ok(Spawned::Preparing(child, pipe))
     }
 
+    /// Whether the program of the inits is there.
+    #[cfg(test)]
+    pub(crate) fn has_init_image(&self) -> bool {
+        self.init_image.is_some()
+    }
+
     fn init_image(&mut self) -> Result<RawFd, StartError> {
         let image = match self.init_image.take() {
             Some(image) => image,

@@ -1,6 +1,6 @@
 //! One task: what is known of it, what has happened to it, what it wrote last.
 
-use super::pen::{BOLD, Pen, REVERSED, nth, or_dash, percent, rate, size};
+use super::pen::{BOLD, Pen, REVERSED, nth, or_dash, percent, rate_with_unit, size};
 use crate::cli::client::{event_detail, event_tone, show_time, state_text, state_tone};
 use crate::cli::table::{Tone, printable};
 use crate::cli::top::model::{Detail, Model, Stream, Task};
@@ -100,13 +100,13 @@ fn facts_of(pen: &Pen<'_>, task: &Task, detail: &Detail) -> Vec<Fact> {
         or_dash(usage.threads.map(|number| number.to_string())),
     );
     let memory = format!(
-        "RSS {}  cache {}  swap {}  peak {}  read {}/s  write {}/s",
+        "RSS {}  cache {}  swap {}  peak {}  read {}  write {}",
         size(usage.memory_rss_bytes),
         size(usage.memory_cache_bytes),
         size(usage.memory_swap_bytes),
         size(usage.memory_peak_bytes),
-        rate(task.read_rate),
-        rate(task.write_rate),
+        rate_with_unit(task.read_rate),
+        rate_with_unit(task.write_rate),
     );
     let held = match (&status.cgroup, &status.containment) {
         (Some(cgroup), _) => printable(cgroup),

@@ -74,9 +74,14 @@ pub(super) fn size(bytes: Option<u64>) -> String {
     or_dash(bytes.map(show_size))
 }
 
-/// Bytes a second for people.
+/// Bytes a second for people, below a heading that says so.
 pub(super) fn rate(bytes: Option<f64>) -> String {
     size(bytes.map(|bytes| bytes as u64))
+}
+
+/// Bytes a second for people, in a sentence.
+pub(super) fn rate_with_unit(bytes: Option<f64>) -> String {
+    or_dash(bytes.map(|_| rate(bytes) + "/s"))
 }
 
 /// Percent of a core.

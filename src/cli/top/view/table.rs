@@ -1,6 +1,6 @@
 //! The table of tasks, below two lines about all of them.
 
-use super::pen::{BOLD, Pen, REVERSED, grouped, nth, or_dash, percent, rate, size};
+use super::pen::{BOLD, Pen, REVERSED, grouped, nth, or_dash, percent, rate, rate_with_unit, size};
 use crate::cli::client::{state_text, state_tone};
 use crate::cli::table::{Tone, printable};
 use crate::cli::top::model::{Column, Figures, Model, STATES, Task};
@@ -99,11 +99,11 @@ fn draw_summary(pen: &mut Pen<'_>, line: Rect, model: &Model) {
     let figures = match &model.figures {
         Figures::Missing(why) => format!("no figures: {}", printable(why)),
         Figures::Expected => format!(
-            "CPU {}  RSS {}  read {}/s  write {}/s",
+            "CPU {}  RSS {}  read {}  write {}",
             percent(totals.cpu_percent),
             size(totals.memory_bytes),
-            rate(totals.read_rate),
-            rate(totals.write_rate),
+            rate_with_unit(totals.read_rate),
+            rate_with_unit(totals.write_rate),
         ),
     };
     let direction = if selection.descending { "down" } else { "up" };

@@ -13,8 +13,8 @@ fn descriptors() -> Vec<String> {
             let target = std::fs::read_link(&path).ok()?;
             Some(format!("{} -> {}", path.display(), target.display()))
         })
-        // That of the listing itself.
-        .filter(|line| !line.ends_with("/fd"))
+        // That of the listing itself, and one that the spawner keeps.
+        .filter(|line| !line.ends_with("/fd") && !line.contains("memfd:ostler-init"))
         .collect();
     open.sort();
     open
@@ -28,10 +28,20 @@ fn assert_no_child(case: &str) {
 }
 
 /// Plans and spawns, and waits for the exec.
-fn launch(spawner: &mut Spawner, spec: &TaskSpec, stream: i32) -> Result<Child, StartError> {
+fn launch(
+    spawner: &mut Spawner,
+    spec: &TaskSpec,
+    stream: i32,
+) -> Result<(Child, Option<Child>), StartError> {
     let plan = spawner.plan(spec)?;
     let streams = Streams { stdin: Some(stream), stdout: Some(stream), stderr: None };
-    settle(spawner.spawn(&plan, streams, None)?)
+    start(spawner, &plan, streams)
+}
+
+fn finish((main, init): (Child, Option<Child>)) -> ExitStatus {
+    let status = wait(&main);
+    init.into_iter().for_each(Child::kill_and_reap);
+    status
 }
 
 /// Which stage a failure of each call belongs to; `None`: the launch goes on without it.
@@ -40,8 +50,10 @@ fn stage_of(call: &str) -> Option<Stage> {
         "open user database" | "getpwnam_r" => Stage::User,
         "poll mountinfo" | "read mountinfo" => return None,
         "dup3" => Stage::Output,
+        "stat device" => Stage::Mount,
         "capget" => Stage::Capabilities,
         "open seccomp profile" | "read seccomp profile" => Stage::Seccomp,
+        "memfd_create" | "write(memfd)" | "fchmod" | "fcntl(F_ADD_SEALS)" => Stage::Namespace,
         "pipe2" | "rt_sigprocmask" | "clone3" | "clone" | "read status pipe" => Stage::Clone,
         _ => panic!("{call} is new here"),
     })
@@ -83,6 +95,48 @@ fn every_call_of_a_restricted_launch_may_fail() {
     });
 }
 
+#[test]
+fn every_call_of_a_launch_in_namespaces_may_fail() {
+    let test = "every_call_of_a_launch_in_namespaces_may_fail";
+    if !super::namespaces::are_available(test) {
+        return;
+    }
+    alone(&format!("failures::{test}"), || {
+        let spec = super::namespaces::isolated(super::namespaces::everything(), sh("exit 0"));
+        for way in WAYS {
+            let failed = fail_each(way, &spec);
+            for call in ["memfd_create", "write(memfd)", "fcntl(F_ADD_SEALS)", "read status pipe"] {
+                assert!(failed.contains(&call), "{way:?}: {failed:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_call_of_a_launch_into_a_root_may_fail() {
+    const TEST: &str = "every_call_of_a_launch_into_a_root_may_fail";
+    if !super::mounts::can_mount(TEST) {
+        return;
+    }
+    alone(&format!("failures::{TEST}"), || {
+        let image = super::mounts::Image::new();
+        let device = crate::vocabulary::Device {
+            source: "/dev/zero".into(),
+            target: None,
+            permissions: "rwm".into(),
+        };
+        let isolation =
+            crate::vocabulary::Isolation { devices: Some(vec![device]), ..image.isolation(&[]) };
+        let spec = TaskSpec { isolation: Some(Box::new(isolation)), ..sh("exit 0") };
+        for way in WAYS {
+            let failed = fail_each(way, &spec);
+            for call in ["stat device", "read status pipe"] {
+                assert!(failed.contains(&call), "{way:?}: {failed:?}");
+            }
+        }
+    });
+}
+
 /// Fails each call of a launch in turn; nothing may be left. Which calls these were.
 fn fail_each(way: Way, spec: &TaskSpec) -> Vec<&'static str> {
     let stream = std::fs::File::open("/dev/zero").unwrap();
@@ -97,11 +151,11 @@ fn fail_each(way: Way, spec: &TaskSpec) -> Vec<&'static str> {
         let hit = injected.hit();
         drop(injected);
         let Some(hit) = hit else {
-            assert_eq!(wait(&result.unwrap()), ExitStatus::Exited(0));
+            assert_eq!(finish(result.unwrap()), ExitStatus::Exited(0));
             break;
         };
         match (result, stage_of(hit)) {
-            (Ok(child), None) => assert_eq!(wait(&child), ExitStatus::Exited(0)),
+            (Ok(started), None) => assert_eq!(finish(started), ExitStatus::Exited(0)),
             (Err(error), Some(stage)) => {
                 let found = (error.stage, error.errno_name.as_str(), error.retry);
                 assert_eq!(found, (stage, "ENOMEM", true), "{way:?} {hit}: {error}");

@@ -4,6 +4,7 @@ mod failures;
 mod foreground;
 mod inheritance;
 mod lookup;
+mod mounts;
 mod namespaces;
 mod privileges;
 
@@ -62,16 +63,30 @@ fn task(command: &str, args: &[&str]) -> TaskSpec {
 fn settle(spawned: Spawned) -> Result<Child, StartError> {
     match spawned {
         Spawned::Running(child) => Ok(child),
-        Spawned::Starting(child, mut pipe) | Spawned::Preparing(child, mut pipe) => loop {
-            match pipe.outcome() {
-                None => until_readable(pipe.as_fd()),
-                Some(Ok(())) => return Ok(child),
-                Some(Err(error)) => {
-                    child.reap();
-                    return Err(error);
-                }
+        Spawned::Starting(child, pipe) => match outcome(pipe) {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                child.reap();
+                Err(error)
             }
         },
+        // It may have succeeded where only its report could not be read.
+        Spawned::Preparing(init, pipe) => match outcome(pipe) {
+            Ok(()) => Ok(init),
+            Err(error) => {
+                init.kill_and_reap();
+                Err(error)
+            }
+        },
+    }
+}
+
+fn outcome(mut pipe: StatusPipe) -> Result<(), StartError> {
+    loop {
+        match pipe.outcome() {
+            None => until_readable(pipe.as_fd()),
+            Some(outcome) => return outcome,
+        }
     }
 }
 

@@ -1,0 +1,15 @@
+//! `ostler keeper`, with a daemon of the tests' own and with the real one.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod descriptors;
+mod exits;
+mod fixture;
+mod hostile;
+mod life;
+mod manager;
+mod size;
+#[path = "../foreground/support.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+mod unit;
