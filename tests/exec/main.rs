@@ -4,6 +4,7 @@
 
 mod calls;
 mod interactive;
+mod isolated;
 mod many;
 mod node;
 #[path = "../foreground/shell.rs"]

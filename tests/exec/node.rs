@@ -13,6 +13,8 @@ use std::process::{Child, Stdio};
 pub(crate) struct Node {
     pub(crate) daemon: Child,
     pub(crate) directory: tempfile::TempDir,
+    /// Those of the task that are children of the daemon.
+    pub(crate) processes: usize,
 }
 
 /// The answer to a call, or the error and its parameters.
@@ -36,7 +38,7 @@ impl Node {
             .stderr(log)
             .spawn()
             .expect("a daemon");
-        let node = Node { daemon, directory };
+        let node = Node { daemon, directory, processes: 1 };
         wait_for("the daemon", || UnixStream::connect(node.socket()).is_ok());
         let mut web = json!({"name": "web", "command": "/bin/sleep", "args": ["100000"],
             "env": ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]});
@@ -116,7 +118,7 @@ impl Node {
         let children = format!("/proc/{0}/task/{0}/children", self.daemon.id());
         wait_for("the end of all commands", || {
             let children = std::fs::read_to_string(&children).expect("a listing");
-            children.split_whitespace().count() == 1
+            children.split_whitespace().count() == self.processes
                 && self.groups().is_empty()
                 && self.descriptors() <= before
         });

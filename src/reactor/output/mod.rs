@@ -174,7 +174,8 @@ impl Relay {
             Sink::File(file) if file.is_relayed() => 2,
             _ => 0,
         };
-        let stderr = if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
+        let stderr =
+            if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
         needed(spec.stdout()) + stderr
     }
 
