@@ -12,6 +12,7 @@ use crate::vocabulary::{Signal, Stage, StartError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
+use nix::sys::stat::{Mode, fchmod};
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -55,6 +56,10 @@ pub(super) fn image() -> Result<OwnedFd, StartError> {
     if written != program.len() {
         return Err(failed(Errno::ENOSPC));
     }
+    // Whoever executes it cannot read it: so nobody may trace the process from its exec on
+    // (execve(2), "not dumpable").
+    faults::check("fchmod").map_err(failed)?;
+    fchmod(&file, Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH).map_err(failed)?;
     let seals = SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_WRITE
@@ -125,7 +130,7 @@ const MACHINE: u16 = 62;
 
 /// The instructions, which may stand anywhere. In the order of what they do: no descriptor stays
 /// open (close_range, where it is there); nobody without CAP_SYS_PTRACE looks into it or lends it
-/// a hand (PR_SET_DUMPABLE); its name; sleep until told to leave; wait for the end of the main
+/// a hand (PR_SET_DUMPABLE), even where fs.suid_dumpable is 1; its name; sleep until told to leave; wait for the end of the main
 /// process, which is process 2 and no child of this one; reap until no child is left.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]

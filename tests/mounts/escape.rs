@@ -11,8 +11,8 @@ use std::path::Path;
 const PROBE: &str = "OSTLER_TEST_PROBE";
 
 /// What Docker leaves to a container: enough to change files, devices and the root directory.
-const DOCKERS: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,\
-                       NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
+const DOCKERS: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,\
+                       SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
 /// This program in the root, as a task with these flags; what it prints.
 fn probe_in(image: &Image, flags: &[&str]) -> String {

@@ -53,7 +53,7 @@ fn stage_of(call: &str) -> Option<Stage> {
         "stat device" => Stage::Mount,
         "capget" => Stage::Capabilities,
         "open seccomp profile" | "read seccomp profile" => Stage::Seccomp,
-        "memfd_create" | "write(memfd)" | "fcntl(F_ADD_SEALS)" => Stage::Namespace,
+        "memfd_create" | "write(memfd)" | "fchmod" | "fcntl(F_ADD_SEALS)" => Stage::Namespace,
         "pipe2" | "rt_sigprocmask" | "clone3" | "clone" | "read status pipe" => Stage::Clone,
         _ => panic!("{call} is new here"),
     })
