@@ -1,6 +1,7 @@
 //! Why a verb failed, and what the exit code says of it.
 
 use super::task_file::Problem;
+use crate::vocabulary::cause;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -65,7 +66,7 @@ impl Failure {
             ErrorKind::NotFound => "there is no such socket".to_owned(),
             ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
             ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            _ => error.to_string(),
+            _ => cause(error),
         };
         Failure::NoDaemon { path: path.to_owned(), reason }
     }

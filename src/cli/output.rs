@@ -2,6 +2,7 @@
 
 use super::complain::complain;
 use super::failure::Failure;
+use crate::vocabulary::cause;
 use serde_json::Value;
 use std::io::{self, ErrorKind, Write};
 
@@ -11,7 +12,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
-        Err(error) => Err(Failure::Other(format!("write standard output: {error}"))),
+        Err(error) => Err(Failure::Other(format!("write standard output: {}", cause(&error)))),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::arguments::{LeftoverChoice, RestartChoice, TaskFlags};
 use super::failure::UsageError;
 use super::sink::parse_sink;
-use crate::vocabulary::{Leftover, RestartMode, RestartPolicy, Setting, Sink, TaskSpec};
+use crate::vocabulary::{Leftover, RestartMode, RestartPolicy, Setting, Sink, TaskSpec, cause};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,9 @@ impl TaskFlags {
     /// The task that these flags and this command (with its arguments) describe. Relative paths
     /// become absolute by the current directory.
     pub(crate) fn into_spec(self, command: Vec<String>, context: Context) -> Parsed<TaskSpec> {
-        let current = std::env::current_dir()
-            .map_err(|error| UsageError(format!("find the current directory: {error}")))?;
+        let current = std::env::current_dir().map_err(|error| {
+            UsageError(format!("find the current directory: {}", cause(&error)))
+        })?;
         match current.to_str() {
             Some(current) => self.into_spec_at(current, command, context),
             None => Err(UsageError("the current directory's path is not UTF-8".to_owned())),
@@ -168,8 +169,9 @@ pub(crate) fn pairs(flag: &str, form: &str, texts: &[String]) -> Parsed<BTreeMap
 pub(crate) fn environment(files: &[PathBuf], entries: &[String]) -> Parsed<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
-            .map_err(|why| UsageError(format!("--env-file: read {}: {why}", file.display())))?;
+        let text = std::fs::read_to_string(file).map_err(|why| {
+            UsageError(format!("--env-file: read {}: {}", file.display(), cause(&why)))
+        })?;
         for (index, line) in text.lines().enumerate() {
             if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
                 let place = || format!("env-file: {} line {}", file.display(), index + 1);

@@ -1,5 +1,6 @@
 //! A blocking client.
 
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::MESSAGE_BYTES_MAX;
 use serde_json::{Value, json};
 use std::fmt;
@@ -47,7 +48,7 @@ pub enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Io(error) => error.fmt(f),
+            CallError::Io(error) => f.write_str(&cause(error)),
             CallError::Remote { error, parameters } => write!(f, "{error} {parameters}"),
             CallError::Protocol(text) => write!(f, "not a reply of the protocol: {text}"),
         }

@@ -7,6 +7,7 @@ use crate::reactor::Supervisor;
 use crate::sys::channel::Channel;
 use crate::sys::own_process;
 use crate::sys::peer::Peer;
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{ACCEPTS_PER_TURN, FDS_FOR_LAUNCHES};
 use std::fs::File;
 use std::io;
@@ -138,7 +139,7 @@ impl Server {
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
                     ) => {}
                 Err(error) => {
-                    self.listening.log(&format!("cannot accept connections: {error}"));
+                    self.listening.log(&format!("cannot accept connections: {}", cause(&error)));
                     if !self.turn_away(key) {
                         self.look_later();
                         return self.listening.set(key, State::Paused);
@@ -194,7 +195,7 @@ impl Server {
                 // At once: it may be gone already, and should take nobody's place.
                 self.serve(supervisor, key);
             }
-            Err(error) => self.listening.log(&format!("client={who} lost: {error}")),
+            Err(error) => self.listening.log(&format!("client={who} lost: {}", cause(&error))),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::upgraded;
 use crate::reactor::{Ready, Supervisor, WatchId};
 use crate::sys::channel::Channel;
 use crate::vocabulary::limits::CONNECTIONS_DEFAULT;
-use crate::vocabulary::{Answer, Event, EventKind, ExecId, Executed, Reply, Ticket};
+use crate::vocabulary::{Answer, Event, EventKind, ExecId, Executed, Reply, Ticket, cause};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -445,7 +445,10 @@ impl Server {
                 Some(watching)
             }
             Err(error) => {
-                log::warn!("cannot watch files, looks at followed logs each second: {error}");
+                log::warn!(
+                    "cannot watch files, looks at followed logs each second: {}",
+                    cause(&error)
+                );
                 None
             }
         }

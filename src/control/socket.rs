@@ -2,6 +2,7 @@
 
 use crate::sys::unix_socket::DirectoryLock;
 use crate::sys::{inherited, unix_socket};
+use crate::vocabulary::cause;
 use nix::errno::Errno;
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -75,7 +76,7 @@ impl Drop for Socket {
         if (found.dev(), found.ino()) == (ours.dev(), ours.ino())
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            log::warn!("cannot remove the socket {:?}: {error}", self.path);
+            log::warn!("cannot remove the socket {:?}: {}", self.path, cause(&error));
         }
     }
 }
@@ -133,7 +134,7 @@ const TURN_PAUSE: Duration = Duration::from_millis(5);
 /// Makes the directory unless it is there; one that is there is somebody's, and stays as it is.
 fn make_directory(directory: &Path, gid: Option<u32>) -> io::Result<()> {
     let explain = |error: io::Error| {
-        let text = format!("make the socket's directory {directory:?}: {error}");
+        let text = format!("make the socket's directory {directory:?}: {}", cause(&error));
         io::Error::new(error.kind(), text)
     };
     match DirBuilder::new().mode(0o700).create(directory) {

@@ -110,7 +110,7 @@ impl Engine {
         let Some(task) = self.table.get(id) else { return };
         let ended = Ended { pid, status, time: now.wall };
         let leftover = match task.then {
-            Then::Policy => task.identity.spec.leftover,
+            Then::Policy => task.identity.leftover(),
             // Its start was being taken back.
             Then::Stay | Then::Restart | Then::Remove => Leftover::Kill,
         };
@@ -153,7 +153,7 @@ impl Engine {
         let Ended { pid, status, time } = ended;
         task.exit = Some(Exit { pid, status, oom_killed, time });
         task.output_pending = pending;
-        let policy = &task.identity.spec.restart;
+        let policy = task.identity.restart();
         task.history.ran(policy, now.mono.since(task.began));
         match task.then {
             Then::Restart => {
@@ -175,7 +175,7 @@ impl Engine {
     /// told of the task as it is then.
     pub(super) fn restart_or_give_up(&mut self, now: Now, id: TaskId, what: EventKind) {
         let Some(task) = self.table.get_mut(id) else { return };
-        let policy = &task.identity.spec.restart;
+        let policy = task.identity.restart();
         if let Some(delay) = task.history.next(policy, now.mono, &mut self.chance) {
             let next_start = now.wall + delay;
             self.enter(id, Backoff { next_start }, Some(now.mono + delay));
@@ -196,7 +196,7 @@ impl Engine {
         self.answer_status(id, Ask::Wait);
         self.answer_status(id, Ask::Stop);
         let Some(task) = self.table.get(id) else { return };
-        let remove = task.then == Then::Remove || task.identity.spec.auto_remove;
+        let remove = task.then == Then::Remove || task.identity.auto_remove();
         let name = task.identity.name.to_string();
         // A restart that a stop took back.
         let over: Reply = Err(match self.shutdown {

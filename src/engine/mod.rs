@@ -80,7 +80,7 @@ pub struct Engine {
     stuck: BTreeMap<TaskId, Vec<Pid>>,
     chance: Chance,
     /// That of the last launch: many launches in a row have the same.
-    last_spec: Weak<TaskSpec>,
+    last_specs: VecDeque<Weak<TaskSpec>>,
     /// What the end or failure of one task does to others: a list, since a chain of tasks may be
     /// longer than the stack is deep.
     work: VecDeque<Work>,
@@ -125,7 +125,7 @@ impl Engine {
             shutdown: None,
             stuck: BTreeMap::new(),
             chance: Chance::new(config.seed),
-            last_spec: Weak::new(),
+            last_specs: VecDeque::new(),
             work: VecDeque::new(),
             outputs: VecDeque::new(),
             forgetting: None,

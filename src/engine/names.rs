@@ -142,12 +142,7 @@ mod tests {
     use crate::vocabulary::{TaskSpec, Wall, valid_task_name};
 
     fn take(names: &mut Names, name: &str) {
-        let identity = Identity {
-            name: name.into(),
-            number: 0,
-            created: Wall::default(),
-            spec: Arc::new(TaskSpec::new("x")),
-        };
+        let identity = Identity::new(name.into(), 0, Wall::default(), TaskSpec::new("x"));
         names.insert(&Arc::new(identity), TaskId::new(0, 0));
     }
 

@@ -24,7 +24,7 @@ impl Engine {
         task.adopted = false;
         if cause == Cause::Policy {
             task.restarts = task.restarts.saturating_add(1);
-            task.history.record(&task.identity.spec.restart, now.mono);
+            task.history.record(task.identity.restart(), now.mono);
         }
         let deadline = now.mono + task.start_timeout;
         self.enter(id, State::Starting { cause, main: None, abort: None }, Some(deadline));
@@ -153,7 +153,7 @@ fn why_failed(
     error: StartError,
     time: Wall,
 ) -> StartError {
-    let command = &task.identity.spec.command;
+    let command = task.identity.command();
     let (stage, message, retry) = match abort {
         None => return StartError { time, ..error },
         Some(Abort::Timeout) => (

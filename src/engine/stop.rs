@@ -81,9 +81,10 @@ impl Engine {
         if task.then != Then::Remove {
             task.then = then;
         }
-        let spec = &task.identity.spec;
-        let signal = signal.unwrap_or_else(|| spec.kill_signal());
-        let grace = grace.unwrap_or_else(|| spec.kill_timeout()).min(most.unwrap_or(Duration::MAX));
+        let identity = &task.identity;
+        let signal = signal.unwrap_or_else(|| identity.kill_signal());
+        let grace =
+            grace.unwrap_or_else(|| identity.kill_timeout()).min(most.unwrap_or(Duration::MAX));
         match task.state {
             State::Waiting { .. } | State::Backoff { .. } => {
                 self.enter(id, State::Exited, None);
@@ -132,7 +133,7 @@ impl Engine {
     fn send_stop(&mut self, id: TaskId, main: Main, signal: Signal) {
         let Some(task) = self.table.get(id) else { return };
         let all = match main {
-            Main::Lives(_) => task.identity.spec.stop_all,
+            Main::Lives(_) => task.identity.stop_all(),
             Main::Ended(_) => true,
         };
         self.act(id, Action::Signal { signal, all, ticket: None });

@@ -148,8 +148,8 @@ mod tests {
     fn a_place_can_be_used_for_ever() {
         let mut table = Table { generations: vec![TaskId::GENERATION_MASK], ..Table::default() };
         for number in 0..3 {
-            let spec = Arc::new(TaskSpec::new("x"));
-            let identity = Identity { name: "x".into(), number, created: Wall::default(), spec };
+            let spec = TaskSpec::new("x");
+            let identity = Identity::new("x".into(), number, Wall::default(), spec);
             let id = table.insert(Task::new(Arc::new(identity), 0, Duration::ZERO));
             assert!(table.get(id).is_some(), "{id}");
             assert_eq!(table.find("x"), Some(id));

@@ -3,9 +3,7 @@
 use super::task::Changed;
 use super::waiting::Ask;
 use super::{Action, Engine, Outcome, Updated};
-use crate::vocabulary::{
-    Answer, EventKind, Identity, Now, RequestError, Resources, TaskId, TaskSpec, Ticket,
-};
+use crate::vocabulary::{Answer, EventKind, Now, RequestError, Resources, TaskId, Ticket};
 use std::sync::Arc;
 
 impl Engine {
@@ -50,18 +48,12 @@ impl Engine {
             return Err(RequestError::NoSuchTask { name: id.to_string() });
         };
         let before = &task.identity;
-        let resources = match &before.spec.resources {
+        let resources = match before.resources() {
             Some(resources) => resources.changed_by(change),
             None => change.clone(),
         };
         let resources = Box::new(resources);
-        let spec = TaskSpec { resources: Some(resources.clone()), ..(*before.spec).clone() };
-        task.identity = Arc::new(Identity {
-            name: before.name.clone(),
-            number: before.number,
-            created: before.created,
-            spec: Arc::new(spec),
-        });
+        task.identity = Arc::new(before.with_resources(resources.clone()));
         self.table.note(id, Changed::Spec);
         Ok(resources)
     }

@@ -139,7 +139,7 @@ impl Supervisor {
     /// let task = supervisor.launch(TaskSpec::new("true"))?;
     /// supervisor.update(task, Resources { pids_max: Some(None), ..Resources::default() })?;
     /// let status = supervisor.status(task).ok_or("no task")?;
-    /// let limits = status.identity.spec.resources.as_deref();
+    /// let limits = status.identity.resources();
     /// assert_eq!(limits.and_then(|limits| limits.pids_max), Some(None));
     /// # Ok(())
     /// # }

@@ -80,9 +80,9 @@ impl Supervisor {
             fds: own_process::descriptors(),
             rss_bytes,
             cpu_us: own_process::cpu_us(),
-            turns: self.turns,
-            wakeups: self.wakeups,
-            loop_max_us: self.longest_turn_us,
+            turns: self.health.turns,
+            wakeups: self.health.wakeups,
+            loop_max_us: self.health.longest_turn_us,
             relayed_bytes: self.relay.relayed_bytes(),
         }
     }

@@ -5,7 +5,7 @@ use super::{CgroupMode, Due, Supervisor, register};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall};
+use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall, cause};
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
@@ -196,7 +196,7 @@ impl Groups {
     /// be another supervisor's as well: that name says whose it is.
     pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
         let leaf = format!("{}.{run}", identity.name);
-        let Some(cgroup) = &identity.spec.cgroup else { return leaf };
+        let Some(cgroup) = identity.cgroup() else { return leaf };
         match (&self.tree, self.mounted.inside(cgroup)) {
             (Ok(Some(tree)), Some(group)) => {
                 group.join(format!("{}.{leaf}", tree.name())).display().to_string()
@@ -386,7 +386,7 @@ impl Supervisor {
             && let Err(error) =
                 register(&self.poll, events.as_fd(), Owner::Group(key), Interest::PRIORITY)
         {
-            log::warn!("cannot watch cgroup {}: {error}", watched.leaf);
+            log::warn!("cannot watch cgroup {}: {}", watched.leaf, cause(&error));
             watched.events = None;
         }
         self.group_changed(key);

@@ -167,14 +167,14 @@ impl Supervisor {
         let Some(identity) = self.engine.identity(task).cloned() else {
             return Err(RequestError::NoSuchTask { name: task.to_string() });
         };
-        let resources = match &identity.spec.resources {
+        let resources = match identity.resources() {
             Some(resources) => resources.changed_by(change),
             None => change.clone(),
         };
-        if let Some(error) = self.refuse_limits(&resources, identity.spec.cgroup.as_deref()) {
+        if let Some(error) = self.refuse_limits(&resources, identity.cgroup()) {
             return Err(error);
         }
-        if identity.spec.cgroup.is_some() {
+        if identity.cgroup().is_some() {
             return Ok(());
         }
         let Some(run) = self.runs.get(task) else { return Ok(()) };
@@ -215,7 +215,7 @@ mod tests {
     use crate::reactor::Options;
     use crate::sys::cgroup::COUNTED;
     use crate::sys::faults;
-    use crate::vocabulary::TaskSpec;
+    use crate::vocabulary::{Isolation, TaskSpec};
 
     fn limited() -> TaskSpec {
         let resources = Resources {
@@ -246,6 +246,19 @@ mod tests {
 
     #[test]
     fn a_launch_that_fails_leaves_no_group() {
+        each_call_of_a_launch_fails(&limited());
+    }
+
+    #[test]
+    fn a_launch_with_devices_of_its_own_that_fails_leaves_no_group() {
+        let devices = Some(Vec::new());
+        let isolation = Some(Box::new(Isolation { devices, ..Isolation::default() }));
+        let without_limits = TaskSpec { resources: None, isolation, ..limited() };
+        each_call_of_a_launch_fails(&without_limits);
+        each_call_of_a_launch_fails(&TaskSpec { resources: limited().resources, ..without_limits });
+    }
+
+    fn each_call_of_a_launch_fails(spec: &TaskSpec) {
         let _alone = COUNTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut supervisor = Supervisor::new(Options::default()).unwrap();
         if supervisor.refuse_limits(limited().resources.as_deref().unwrap(), None).is_some() {
@@ -254,7 +267,7 @@ mod tests {
         }
         for nth in 1.. {
             let injected = faults::fail_nth(nth, Errno::EIO);
-            let spec = TaskSpec { name: Some("t".into()), ..limited() };
+            let spec = TaskSpec { name: Some("t".into()), ..spec.clone() };
             let launched = supervisor.launch(spec);
             let hit = injected.hit();
             drop(injected);

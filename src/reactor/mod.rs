@@ -66,6 +66,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use store::Keeping;
 use token::Owner;
+use turn::Health;
 use watch::Watches;
 
 /// Readiness taken from the kernel in one turn; the rest waits for the next one.
@@ -129,9 +130,7 @@ pub struct Supervisor {
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
-    turns: u64,
-    wakeups: u64,
-    longest_turn_us: u64,
+    health: Health,
     /// By the stage of the groups.
     known_facts: [OnceCell<Facts>; 3],
 }
@@ -236,9 +235,7 @@ impl Supervisor {
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),
-            turns: 0,
-            wakeups: 0,
-            longest_turn_us: 0,
+            health: Health::default(),
             known_facts: Default::default(),
         })
     }

@@ -12,6 +12,7 @@ use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
     Containment, Identity, Pid, Resources, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
+    cause,
 };
 use mio::Interest;
 use nix::errno::Errno;
@@ -79,17 +80,17 @@ impl Supervisor {
     }
 
     fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
-        let Identity { name, spec, .. } = identity;
+        let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
         if !self.relay.has_opened(task) && !self.affords_streams(spec) {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
-        self.relay.open(task, name, spec, plan.owner())?;
+        self.relay.open(task, &identity.name, spec, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
-        let made = self.make_group(identity, run, plan.device_rules()).and_then(|group| {
+        let made = self.make_group(identity, spec, run, plan.device_rules()).and_then(|group| {
             let child = self.spawner.spawn(&plan, streams(stdin, &ends), group.as_ref());
             if child.is_err() && group.is_some() {
                 self.discard_group(self.groups.leaf(identity, run));
@@ -119,6 +120,7 @@ impl Supervisor {
     fn make_group(
         &mut self,
         identity: &Identity,
+        spec: &TaskSpec,
         run: u64,
         device_rules: Option<&[String]>,
     ) -> Result<Option<Placement>, StartError> {
@@ -126,13 +128,12 @@ impl Supervisor {
             return Ok(None);
         }
         self.groups.prepare();
-        let spec = &identity.spec;
-        let limits = spec.resources.as_deref().filter(|resources| !resources.is_unlimited());
-        let required = self.options.cgroup == CgroupMode::Require || spec.cgroup.is_some();
+        let limits = identity.resources().filter(|resources| !resources.is_unlimited());
+        let required = self.options.cgroup == CgroupMode::Require || identity.cgroup().is_some();
         let leaf = self.groups.leaf(identity, run);
         let placement = match self.groups.make(&leaf) {
             // The group above may hold back whoever is in it.
-            Ok(placement) if spec.cgroup.is_some() => {
+            Ok(placement) if identity.cgroup().is_some() => {
                 return Ok(Placement::and_into(Some(placement), Vec::new(), true));
             }
             Ok(placement) => Some(placement),
@@ -245,7 +246,10 @@ impl Supervisor {
                 match register(&self.poll, fd.as_fd(), Owner::Process(key), Interest::READABLE) {
                     Ok(()) => true,
                     Err(error) => {
-                        log::warn!("cannot watch process {pid} ({error}): its end is looked for");
+                        log::warn!(
+                            "cannot watch process {pid} ({}): its end is looked for",
+                            cause(&error)
+                        );
                         false
                     }
                 }

@@ -9,6 +9,16 @@ use crate::vocabulary::{Answer, Event, StreamKind, TaskId};
 use std::io;
 use std::time::Duration;
 
+/// How the loop does.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    pub(super) turns: u64,
+    /// Turns before which it slept.
+    pub(super) wakeups: u64,
+    /// Without the sleep.
+    pub(super) longest_turn_us: u64,
+}
+
 impl Supervisor {
     /// One turn of the loop: waits until something happens or `timeout` is over (`None`: for
     /// ever), handles it, and appends the events. Returns early when replies or watched
@@ -29,9 +39,9 @@ impl Supervisor {
         };
         match self.poll.poll(&mut self.readiness, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => self.turns += 1,
+            _ => self.health.turns += 1,
         }
-        self.wakeups += u64::from(wait != Some(Duration::ZERO));
+        self.health.wakeups += u64::from(wait != Some(Duration::ZERO));
         self.now = clock::now();
         let started = self.now.mono;
         self.take_readiness();
@@ -47,7 +57,8 @@ impl Supervisor {
         }
         events.append(&mut self.events);
         let took = (before + clock::now().mono.since(started)).as_micros();
-        self.longest_turn_us = self.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
+        self.health.longest_turn_us =
+            self.health.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
         Ok(())
     }
 

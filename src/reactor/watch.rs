@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use super::token::{GENERATION_MASK, Key, Owner};
+use crate::vocabulary::cause;
 use mio::Interest;
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -92,7 +93,7 @@ impl Supervisor {
         self.watches.generations.remove(index);
         self.watches.ready.retain(|ready| ready.id != id);
         if let Err(error) = self.registry().deregister(&mut SourceFd(&fd.as_raw_fd())) {
-            log::debug!("cannot end the watch of descriptor {}: {error}", fd.as_raw_fd());
+            log::debug!("cannot end the watch of descriptor {}: {}", fd.as_raw_fd(), cause(&error));
         }
     }
 

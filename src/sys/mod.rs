@@ -43,6 +43,7 @@ pub(crate) mod mounting;
 mod mounts;
 pub(crate) mod namespaces;
 #[cfg(feature = "cli")]
+pub(crate) mod notify_receiver;
 pub(crate) mod notify_socket;
 pub(crate) mod own_process;
 #[cfg(feature = "cli")]

@@ -39,8 +39,8 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Starts it in a session of its own, so that signals of a terminal come through us alone. Where
-    /// it cannot be executed, the child says so on standard error and exits with 126 or 127.
+    /// Starts it in a session of its own, so that signals of a terminal come through us alone.
+    /// Where it cannot be executed, the child says so on standard error and exits with 126 or 127.
     ///
     /// # Errors
     /// EAGAIN, ENOMEM: no process can be had.

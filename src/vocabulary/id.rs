@@ -1,9 +1,6 @@
 //! What names a task: inside this process, and for ever.
 
-use super::spec::TaskSpec;
-use super::time::Wall;
 use std::fmt;
-use std::sync::Arc;
 
 /// A process id, always positive.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,16 +80,3 @@ pub type LaunchNumber = u64;
 /// Who waits for the answer to a request. Made by the asker, unique while the answer is due.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
-
-/// What stays the same through the whole life of a launch; shared by its status and events.
-#[derive(PartialEq, Debug)]
-pub struct Identity {
-    /// The task's name, unique among the tasks that are remembered.
-    pub name: Box<str>,
-    /// The number of this launch.
-    pub number: LaunchNumber,
-    /// When it was asked for.
-    pub created: Wall,
-    /// What to run and how; its `name` is not used.
-    pub spec: Arc<TaskSpec>,
-}

@@ -4,11 +4,13 @@
 //! done stands in a layer above.
 
 mod capability;
+mod cause;
 mod deadlines;
 mod error;
 mod event;
 mod exec;
 mod id;
+mod identity;
 pub mod limits;
 mod request;
 mod resources;
@@ -22,11 +24,13 @@ mod usage;
 mod validate;
 
 pub(crate) use capability::{CapabilityName, CapabilitySet};
+pub(crate) use cause::cause;
 pub use deadlines::Deadlines;
 pub use error::{InvalidField, RequestError, Stage, StartError};
 pub use event::{Event, EventKind};
 pub use exec::{ExecId, ExecSpec, ExecStreams, Executed, WindowSize};
-pub use id::{Identity, LaunchNumber, Pid, ProcessMark, TaskId, Ticket};
+pub use id::{LaunchNumber, Pid, ProcessMark, TaskId, Ticket};
+pub use identity::Identity;
 pub use request::{Answer, IfExists, Reply, Request};
 pub use resources::{Device, Isolation, Mount, PathRule, Propagation, Resources};
 pub use signal::{Signal, UnknownSignal};

@@ -1,7 +1,8 @@
 //! What is known of a task.
 
 use super::error::StartError;
-use super::id::{Identity, Pid};
+use super::id::Pid;
+use super::identity::Identity;
 use super::time::Wall;
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! What tasks use: processor, memory, I/O, processes.
 
-use super::id::{Identity, Pid};
+use super::id::Pid;
+use super::identity::Identity;
 use super::time::Wall;
 use std::collections::BTreeMap;
 use std::sync::Arc;

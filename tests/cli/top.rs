@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a loaded machine.
@@ -369,6 +370,55 @@ fn ten_thousand_tasks_are_no_burden() {
     assert_eq!(terminal.end().code(), Some(0));
     let asked: Vec<String> = daemon.calls().into_iter().map(|(method, _)| method).collect();
     assert_eq!(asked.iter().filter(|method| *method == "Inspect").count(), 0, "all was listed");
+}
+
+#[test]
+fn events_that_are_lost_are_made_up_for() {
+    let lists = AtomicU32::new(0);
+    let task = |name: &str| json!({ "name": name, "id": name, "state": "running", "pid": 1, "command": "x" });
+    let daemon = Daemon::start(move |method, parameters| match method {
+        "List" => {
+            let name = ["old", "new"][lists.fetch_add(1, Ordering::Relaxed).min(1) as usize];
+            vec![json!({ "tasks": [task(name)], "sequence": 50 })]
+        }
+        "Events" if parameters["names"].is_null() && lists.load(Ordering::Relaxed) < 2 => {
+            vec![json!({ "error": "org.ostler.EventsLost", "parameters": { "oldest": 60 } })]
+        }
+        "Events" if parameters["after"] == 0 => {
+            vec![json!({ "error": "org.ostler.EventsLost", "parameters": { "oldest": 7 } })]
+        }
+        "Events" if parameters["after"] == 6 => {
+            let event =
+                json!({ "name": "new", "id": "new", "kind": "oldest_of_all", "time_us": 1 });
+            vec![json!({ "events": [event], "sequence": 50 })]
+        }
+        "Inspect" => vec![json!({ "status": task("new") })],
+        _ => {
+            std::thread::sleep(PATIENCE);
+            Vec::new()
+        }
+    });
+    let mut terminal = Terminal::top(&daemon.socket(), &[]);
+    terminal.until("another list", |text| text.contains("\nnew"));
+    terminal.send("j\r");
+    terminal.expect("oldest_of_all");
+    terminal.send("qq");
+    assert_eq!(terminal.end().code(), Some(0));
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_holds_up_nothing() {
+    let (_node, socket) = node_with(&["web"]);
+    let mut terminal = Terminal::top(&socket, &[]);
+    terminal.expect("web");
+    let pid = terminal.pid();
+    // Much more than fits the terminal's buffer, and nobody reads.
+    for _ in 0..100 {
+        terminal.send("?x\x0c");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(pid, Signal::SIGTERM).expect("signalled");
+    until("the end", || terminal.program.try_wait().expect("waited").map(|_| ()));
 }
 
 #[test]

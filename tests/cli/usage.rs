@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "run",
     "up",
     "daemon",
@@ -26,6 +26,7 @@ const VERBS: [&str; 23] = [
     "top",
     "reload",
     "shutdown",
+    "keeper",
     "check",
     "version",
     "completions",
@@ -132,6 +133,39 @@ fn without_a_daemon_the_code_is_125_and_the_message_says_what_to_do() {
     let value: serde_json::Value = serde_json::from_str(&json.stderr).expect("JSON");
     assert_eq!(value["error"], "org.ostler.client.NoDaemon");
     assert_eq!(value["parameters"]["path"], "/nonexistent/ostler.sock");
+}
+
+#[test]
+fn a_failure_of_the_system_is_told_in_words() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "x").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let below = format!("{file}/x/y");
+    let missing = "/nonexistent/x/y";
+    for arguments in [
+        &["check", missing][..],
+        &["launch", "--task", missing],
+        &["launch", "--env-file", missing, "true"],
+        &["man", missing],
+        &["ps", "--socket", &below],
+        &["up", missing],
+        &["run", "--env-file", missing, "true"],
+        &["run", "--status-fd", "77", "true"],
+        &["daemon", "--socket", &below],
+        &["daemon", "--socket", missing],
+        &["daemon", "--socket", file],
+        &["daemon", "--socket", "none", "--control", "fd:77"],
+        &["daemon", "--socket", "none", "--tasks", missing],
+        &["daemon", "--socket", "none", "--state", &below],
+        &["daemon", "--socket", "none", "--metrics", missing],
+    ] {
+        let outcome = run(arguments);
+        assert!(outcome.code.is_some_and(|code| code > 0), "{arguments:?} {outcome:?}");
+        let lines: Vec<&str> = outcome.stderr.lines().collect();
+        assert!(lines.iter().any(|line| line.contains("ostler: ")), "{arguments:?} {outcome:?}");
+        assert!(!outcome.stderr.contains("os error"), "{arguments:?} {outcome:?}");
+    }
 }
 
 #[test]

@@ -77,10 +77,14 @@ fn sockets_of_the_manager_above_come_to_every_daemon() {
     let path = directory.path().join("socket");
     let mut kept = Kept::start_with(|command| {
         // systemd-socket-activate is not everywhere.
-        let script = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); \
-                      s.listen(); os.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.environ.update(LISTEN_FDS='1', \
-                      LISTEN_FDNAMES='web', LISTEN_PID=str(os.getpid())); \
-                      os.execvp(sys.argv[2], sys.argv[2:])";
+        let script = "import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='web', LISTEN_PID=str(os.getpid()))
+os.execvp(sys.argv[2], sys.argv[2:])";
         let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
         let mut passing = std::process::Command::new("python3");
         passing.args(["-c", script]).arg(&path).arg("env").args(arguments);

@@ -18,7 +18,8 @@ out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 out.connect('\\0' + sys.argv[1][1:])
 null = os.open('/dev/null', os.O_RDONLY)
 for text in sys.argv[2:]:
-    out.sendmsg([text.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [null] * 9))])
+    fds = array.array('i', [null] * 9)
+    out.sendmsg([text.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
 ";
     let mut command = match user {
         None => Command::new("python3"),

@@ -12,3 +12,4 @@ mod size;
 #[path = "../foreground/support.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
+mod unit;

@@ -85,8 +85,8 @@ fn a_change_is_refused_as_a_whole() {
     assert!(reason.contains("99999"), "{reason}");
     assert_eq!(setting(&now, MEMORY), (64 * MIB).to_string());
     assert_eq!(setting(&now, &["pids.max"]), "20");
-    assert_eq!(*now.identity.spec.resources.clone().unwrap(), limits);
-    assert_eq!(status(&fixture, id).identity.spec.resources, now.identity.spec.resources);
+    assert_eq!(*now.identity.resources().unwrap(), limits);
+    assert_eq!(status(&fixture, id).identity.resources(), now.identity.resources());
     fixture.stop("t", Duration::ZERO);
 }
 

@@ -120,7 +120,7 @@ impl Checker {
                 return;
             }
         }
-        let grace = grace.unwrap_or_else(|| seen.identity.spec.kill_timeout());
+        let grace = grace.unwrap_or_else(|| seen.identity.kill_timeout());
         seen.promise(now, grace.min(most));
     }
 
@@ -276,7 +276,7 @@ impl Checker {
             Action::Signal { all, ticket, .. } => {
                 assert!(run.started && !run.empty, "a signal without a process");
                 assert!(*all || !run.main_ended, "a signal to the main process after its end");
-                let stop_all = seen.identity.spec.stop_all;
+                let stop_all = seen.identity.stop_all();
                 assert!(ticket.is_some() || *all == (stop_all || run.main_ended));
             }
             Action::KillAll => {
@@ -285,7 +285,7 @@ impl Checker {
                 match run.kill_from {
                     Some(from) => assert!(now.mono >= from, "the grace is cut short"),
                     None => {
-                        let leftover = seen.identity.spec.leftover;
+                        let leftover = seen.identity.leftover();
                         let asked = leftover == Leftover::Kill || run.too_slow && stops;
                         assert!(run.main_ended && asked, "a kill unasked for");
                     }
@@ -394,7 +394,7 @@ impl Checker {
         let seen = Seen {
             id,
             identity: Arc::clone(identity),
-            after: identity.spec.after.iter().filter_map(|name| engine.find(name)).collect(),
+            after: identity.spec().after.iter().filter_map(|name| engine.find(name)).collect(),
             run: None,
             asked: false,
             restarts: 0,

@@ -5,7 +5,6 @@ use ostler::{
     Answer, Containment, EventKind, ExitStatus, IfExists, Mono, Now, Pid, Reply, Request,
     RequestError, Stage, StartError, StateName, StreamKind, TaskId, TaskSpec, Ticket, Wall, limits,
 };
-use std::sync::Arc;
 use std::time::Duration;
 
 mod updates;
@@ -377,12 +376,18 @@ fn exited_tasks_are_bounded_and_none_is_forgotten() {
 }
 
 #[test]
-fn equal_specs_in_a_row_are_kept_once() {
+fn what_is_the_same_in_specs_is_kept_once() {
     let mut scene = Scene::new();
-    for name in ["a", "b"] {
-        scene.launch(name, &[]);
+    for name in ["a", "other", "b"] {
+        let alike = TaskSpec { args: vec![name.to_owned()], ..spec(name, &[]) };
+        let spec = TaskSpec { stop_all: name == "other", ..alike };
+        scene.launch_spec(spec, IfExists::Fail);
     }
-    let spec = |name| &scene.engine.identity(scene.id(name)).expect("a task").spec;
-    assert!(Arc::ptr_eq(spec("a"), spec("b")));
-    assert_eq!(spec("a").name, None);
+    let identity = |name| scene.engine.identity(scene.id(name)).expect("a task");
+    assert!(std::ptr::eq(identity("a").restart(), identity("b").restart()));
+    assert!(!std::ptr::eq(identity("a").restart(), identity("other").restart()));
+    for name in ["a", "other", "b"] {
+        assert_eq!(identity(name).spec().args, [name]);
+        assert_eq!(identity(name).spec().name, None);
+    }
 }

@@ -1,5 +1,6 @@
 //! Arguments of the verbs that ask a daemon, and of those that need none.
 
+use super::shared::{FailureOutput, ReplyOutput, StatusOutput, StopFlags, TaskNames};
 use super::task::{ResourceFlags, TaskFlags};
 use crate::cli::units::{parse_duration, parse_positive_duration, parse_signal};
 use crate::vocabulary::Signal;
@@ -85,21 +86,15 @@ pub(crate) struct WaitArguments {
 /// Stop tasks: signal, grace, kill
 #[derive(Args, Debug)]
 pub(crate) struct StopArguments {
-    /// The tasks; patterns such as 'web-*' are accepted
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// Send this signal [default: the task's kill signal]
-    #[arg(short, long, value_parser = parse_signal)]
-    pub(crate) signal: Option<Signal>,
-    /// Kill after this time [default: the task's kill timeout]; 0 kills at once
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) grace: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) tasks: TaskNames,
+    #[command(flatten)]
+    pub(crate) how: StopFlags,
     /// A task that does not exist is no error
     #[arg(long)]
     pub(crate) ignore_missing: bool,
-    /// Print the status of each as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: StatusOutput,
 }
 
 /// Start exited tasks again
@@ -108,46 +103,36 @@ pub(crate) struct StopArguments {
 /// at once.
 #[derive(Args, Debug)]
 pub(crate) struct StartArguments {
-    /// The tasks; patterns such as 'web-*' are accepted
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// Print the status of each as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tasks: TaskNames,
+    #[command(flatten)]
+    pub(crate) output: StatusOutput,
 }
 
 /// Stop tasks and start them again
 #[derive(Args, Debug)]
 pub(crate) struct RestartArguments {
-    /// The tasks; patterns such as 'web-*' are accepted
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// Send this signal [default: the task's kill signal]
-    #[arg(short, long, value_parser = parse_signal)]
-    pub(crate) signal: Option<Signal>,
-    /// Kill after this time [default: the task's kill timeout]; 0 kills at once
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) grace: Option<Duration>,
-    /// Print the status of each as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tasks: TaskNames,
+    #[command(flatten)]
+    pub(crate) how: StopFlags,
+    #[command(flatten)]
+    pub(crate) output: StatusOutput,
 }
 
 /// Send a signal to the main process of tasks
 #[derive(Args, Debug)]
 pub(crate) struct SignalArguments {
-    /// The tasks; patterns such as 'web-*' are accepted
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) tasks: TaskNames,
     /// The signal: TERM, SIGTERM, 15, RTMIN+3; -TERM and -15 are accepted, too
     #[arg(short, long, default_value = "TERM", value_parser = parse_signal)]
     pub(crate) signal: Signal,
     /// Send it to every process of the task
     #[arg(long)]
     pub(crate) all: bool,
-    /// Print failures as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: FailureOutput,
 }
 
 /// Run a command in the context of a task, and exit as it did
@@ -208,9 +193,8 @@ pub(crate) struct StatsArguments {
 /// Print the output of tasks, where it is kept in files
 #[derive(Args, Debug)]
 pub(crate) struct LogsArguments {
-    /// The tasks; patterns such as 'web-*' are accepted
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) tasks: TaskNames,
     /// Go on until the task has exited for good
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -223,9 +207,8 @@ pub(crate) struct LogsArguments {
     /// Standard error only
     #[arg(long, conflicts_with = "stdout")]
     pub(crate) stderr: bool,
-    /// Print failures as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: FailureOutput,
 }
 
 /// Change the limits of a living task
@@ -257,15 +240,13 @@ pub(crate) struct EventsArguments {
 /// Forget exited tasks
 #[derive(Args, Debug)]
 pub(crate) struct RmArguments {
-    /// The tasks; patterns such as 'web-*' are accepted
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) tasks: TaskNames,
     /// Kill living ones first
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Print failures as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: FailureOutput,
 }
 
 /// Show the tasks on a full screen, live
@@ -307,17 +288,15 @@ pub(crate) struct ReloadArguments {
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print the reply as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: ReplyOutput,
 }
 
 /// Replace the running daemon by the program that is now on disk
 #[derive(Args, Debug)]
 pub(crate) struct UpgradeArguments {
-    /// Print the reply as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: ReplyOutput,
 }
 
 /// End the daemon
@@ -330,9 +309,8 @@ pub(crate) struct ShutdownArguments {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
           conflicts_with = "keep_tasks")]
     pub(crate) grace: Option<Duration>,
-    /// Print failures as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: FailureOutput,
 }
 
 /// Show the version of the program, and of the daemon where one answers

@@ -2,6 +2,7 @@
 
 mod client;
 mod host;
+mod shared;
 mod task;
 
 pub(crate) use client::{
@@ -15,6 +16,7 @@ pub(crate) use host::{
     CgroupChoice, CheckArguments, DaemonArguments, ExitNotificationChoice, KeeperArguments, OnExit,
     RunArguments, UpArguments,
 };
+pub(crate) use shared::StopFlags;
 pub(crate) use task::{
     IsolationFlags, LeftoverChoice, PrivateNamespace, ResourceFlags, RestartChoice, TaskFlags,
 };

@@ -2,6 +2,7 @@
 
 use crate::cli::failure::Failure;
 use crate::control::{CallError, Client};
+use crate::vocabulary::cause;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
@@ -83,7 +84,7 @@ fn tell(error: CallError) -> Failure {
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
                 Failure::Other("the daemon closed the connection".to_owned())
             }
-            _ => Failure::Other(format!("talk to the daemon: {error}")),
+            _ => Failure::Other(format!("talk to the daemon: {}", cause(&error))),
         },
         CallError::Protocol(why) => Failure::Other(format!("the daemon's answer: {why}")),
     }

@@ -2,13 +2,11 @@
 
 use super::session::{Expansion, Session, milliseconds, text_of};
 use crate::cli::arguments::{
-    RestartArguments, RmArguments, SignalArguments, StartArguments, StopArguments,
+    RestartArguments, RmArguments, SignalArguments, StartArguments, StopArguments, StopFlags,
 };
 use crate::cli::failure::Failure;
 use crate::cli::output::print_json;
-use crate::vocabulary::Signal;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const ALL: Expansion = Expansion { states: &[], may_be_empty: false };
 
@@ -16,9 +14,9 @@ const ALL: Expansion = Expansion { states: &[], may_be_empty: false };
 pub(crate) fn stop(session: &Session, arguments: &StopArguments) -> Result<u8, Failure> {
     let ignore = arguments.ignore_missing;
     let (names, complete) =
-        session.expand(&arguments.names, Expansion { may_be_empty: ignore, ..ALL })?;
+        session.expand(&arguments.tasks.names, Expansion { may_be_empty: ignore, ..ALL })?;
     session.for_each(&names, complete, |connection, name| {
-        let parameters = stop_parameters(name, arguments.signal, arguments.grace);
+        let parameters = stop_parameters(name, &arguments.how);
         match show_status(session, connection.call("org.ostler.Stop", &parameters)) {
             Err(failure) if ignore && is_missing(&failure) => Ok(()),
             outcome => outcome,
@@ -29,7 +27,7 @@ pub(crate) fn stop(session: &Session, arguments: &StopArguments) -> Result<u8, F
 /// Starts exited tasks again, and at once those that wait for their next run. A task that runs is
 /// left alone.
 pub(crate) fn start(session: &Session, arguments: &StartArguments) -> Result<u8, Failure> {
-    let (names, complete) = session.expand(&arguments.names, ALL)?;
+    let (names, complete) = session.expand(&arguments.tasks.names, ALL)?;
     session.for_each(&names, complete, |connection, name| {
         let known = connection.call("org.ostler.Inspect", &json!({ "name": name }))?;
         let mut status = known.get("status").cloned().unwrap_or_default();
@@ -45,9 +43,9 @@ pub(crate) fn start(session: &Session, arguments: &StartArguments) -> Result<u8,
 
 /// Stops tasks and starts them again.
 pub(crate) fn restart(session: &Session, arguments: &RestartArguments) -> Result<u8, Failure> {
-    let (names, complete) = session.expand(&arguments.names, ALL)?;
+    let (names, complete) = session.expand(&arguments.tasks.names, ALL)?;
     session.for_each(&names, complete, |connection, name| {
-        let parameters = stop_parameters(name, arguments.signal, arguments.grace);
+        let parameters = stop_parameters(name, &arguments.how);
         show_status(session, connection.call("org.ostler.Restart", &parameters))
     })
 }
@@ -55,7 +53,7 @@ pub(crate) fn restart(session: &Session, arguments: &RestartArguments) -> Result
 /// Signals tasks. A pattern means those that have a process.
 pub(crate) fn signal(session: &Session, arguments: &SignalArguments) -> Result<u8, Failure> {
     let running = Expansion { states: &["running", "stopping"], may_be_empty: false };
-    let (names, complete) = session.expand(&arguments.names, running)?;
+    let (names, complete) = session.expand(&arguments.tasks.names, running)?;
     session.for_each(&names, complete, |connection, name| {
         let mut parameters = json!({ "name": name, "signal": arguments.signal.to_string() });
         if arguments.all {
@@ -69,7 +67,7 @@ pub(crate) fn signal(session: &Session, arguments: &SignalArguments) -> Result<u
 pub(crate) fn remove(session: &Session, arguments: &RmArguments) -> Result<u8, Failure> {
     let states: &[&str] = if arguments.force { &[] } else { &["exited"] };
     let (names, complete) =
-        session.expand(&arguments.names, Expansion { states, may_be_empty: true })?;
+        session.expand(&arguments.tasks.names, Expansion { states, may_be_empty: true })?;
     session.for_each(&names, complete, |connection, name| {
         let mut parameters = json!({ "name": name });
         if arguments.force {
@@ -79,12 +77,12 @@ pub(crate) fn remove(session: &Session, arguments: &RmArguments) -> Result<u8, F
     })
 }
 
-fn stop_parameters(name: &str, signal: Option<Signal>, grace: Option<Duration>) -> Value {
+fn stop_parameters(name: &str, how: &StopFlags) -> Value {
     let mut parameters = json!({ "name": name });
-    if let Some(signal) = signal {
+    if let Some(signal) = how.signal {
         parameters["signal"] = signal.to_string().into();
     }
-    if let Some(grace) = grace {
+    if let Some(grace) = how.grace {
         parameters["grace_ms"] = milliseconds(grace);
     }
     parameters

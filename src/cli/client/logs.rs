@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// Prints the output of tasks, one stream after the other; with `--follow` as it comes.
 pub(crate) fn logs(session: &Session, arguments: &LogsArguments) -> Result<u8, Failure> {
     let expansion = Expansion { states: &[], may_be_empty: false };
-    let (names, complete) = session.expand(&arguments.names, expansion)?;
+    let (names, complete) = session.expand(&arguments.tasks.names, expansion)?;
     let failed = AtomicBool::new(!complete);
     let mut connection = session.connect()?;
     let mut sources = Vec::new();

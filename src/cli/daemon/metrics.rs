@@ -3,8 +3,7 @@
 use super::settings::{MetricsTarget, Refusal};
 use crate::control::{Metrics, Socket};
 use crate::reactor::{Ready, Supervisor};
-use nix::errno::Errno;
-use std::io;
+use crate::vocabulary::cause;
 use std::time::Duration;
 
 /// The figures for collectors, and the socket at which they ask.
@@ -23,7 +22,7 @@ impl Collected {
         target: Option<MetricsTarget>,
         gid: Option<u32>,
     ) -> Result<Collected, Refusal> {
-        let failed = |error| Refusal::failed(format_args!("--metrics: {error}"));
+        let failed = |error| Refusal::failed(format_args!("--metrics: {}", cause(&error)));
         let mut metrics = Metrics::new(interval);
         let mut bound = None;
         match target {
@@ -31,8 +30,7 @@ impl Collected {
             Some(MetricsTarget::File(path)) => {
                 let shown = path.display().to_string();
                 metrics.write_to(path).map_err(|error| {
-                    let why = reason(&error);
-                    Refusal::failed(format_args!("--metrics: write {shown}: {why}"))
+                    Refusal::failed(format_args!("--metrics: write {shown}: {}", cause(&error)))
                 })?;
             }
             Some(MetricsTarget::Socket(path)) => {
@@ -54,13 +52,5 @@ impl Collected {
 
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.metrics.timeout()
-    }
-}
-
-/// What the system says, without its number.
-fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
     }
 }

@@ -15,7 +15,7 @@ use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::sys::own_process;
-use crate::vocabulary::{Event, Request, Signal, Ticket};
+use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
 use metrics::Collected;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ struct Daemon {
 impl Daemon {
     fn start(settings: Settings) -> Result<Daemon, Refusal> {
         let failed = |what: &'static str| {
-            move |error: std::io::Error| Refusal::failed(format_args!("{what}: {error}"))
+            move |error: std::io::Error| Refusal::failed(format_args!("{what}: {}", cause(&error)))
         };
         let gid = settings.server.allowed_gid;
         // Before anything is done to the process: another daemon may be there.
@@ -129,7 +129,9 @@ impl Daemon {
 
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Refusal> {
         let turned = self.supervisor.turn(wait, events);
-        turned.map_err(|error| Refusal::failed(format_args!("the loop has failed: {error}")))
+        turned.map_err(|error| {
+            Refusal::failed(format_args!("the loop has failed: {}", cause(&error)))
+        })
     }
 
     fn log(&mut self, events: &mut Vec<Event>) {

@@ -3,6 +3,7 @@
 use crate::control::passed_descriptors;
 use crate::keeper::EXITS_NAME;
 use crate::sys::{pipe, unix_socket};
+use crate::vocabulary::cause;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
@@ -21,7 +22,7 @@ impl Passed {
     /// Takes them; nothing else may have been opened before.
     pub(super) fn take() -> Result<Passed, String> {
         let mut passed = Passed::default();
-        let all = passed_descriptors().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+        let all = passed_descriptors().map_err(|error| format!("LISTEN_FDS: {}", cause(&error)))?;
         for (index, (name, fd)) in all.into_iter().enumerate() {
             let is_pipe = pipe::is_pipe(fd.as_fd());
             match name {

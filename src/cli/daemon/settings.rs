@@ -7,6 +7,7 @@ use crate::cli::task_file::{self, TaskFile};
 use crate::control::ServerOptions;
 use crate::reactor::{CgroupMode, ExitNotification, Options};
 use crate::sys::{group, inherited, unix_socket};
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{METRICS_INTERVAL_DEFAULT, STATS_INTERVAL_MIN};
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -173,7 +174,8 @@ fn options(arguments: &DaemonArguments, stdio: bool) -> Options {
 }
 
 fn attach(control: &str) -> Result<(OwnedFd, OwnedFd, bool), Refusal> {
-    let failed = |error: io::Error| Refusal::failed(format_args!("--control {control}: {error}"));
+    let failed =
+        |error: io::Error| Refusal::failed(format_args!("--control {control}: {}", cause(&error)));
     if control == "stdio" {
         let reader = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
         let writer = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;

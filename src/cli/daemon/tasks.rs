@@ -42,7 +42,7 @@ impl Tasks {
                 continue;
             }
             let name = Some(name.to_owned());
-            declared.insert(TaskSpec { name, ..status.identity.spec.as_ref().clone() }, task);
+            declared.insert(TaskSpec { name, ..status.identity.spec().into_owned() }, task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
         let change = (changes != Changes::default())

@@ -11,7 +11,7 @@ use super::task_flags::Context;
 use crate::reactor::{CgroupMode, Options, ProcessSignals, Supervisor};
 use crate::sys::{inherited, terminal};
 use crate::vocabulary::{
-    Event, EventKind, RestartMode, Signal, StateName, Status, TaskId, TaskSpec,
+    Event, EventKind, RestartMode, Signal, StateName, Status, TaskId, TaskSpec, cause,
 };
 use job::Job;
 use std::fmt::Display;
@@ -86,15 +86,16 @@ impl Run {
         let options =
             Options { own_process: true, cgroup: cgroup_mode(&spec), ..Options::default() };
         let mut supervisor = Supervisor::new(options)
-            .map_err(|error| Refusal::own(format_args!("cannot set up: {error}")))?;
+            .map_err(|error| Refusal::own(format_args!("cannot set up: {}", cause(&error))))?;
         let mut caught: Vec<Signal> = FORWARDED.to_vec();
         // nohup(1) is for the task as well.
         caught.retain(|&signal| signal != Signal::HUP || !terminal::is_ignored(signal));
         if job.is_some() {
             caught.extend(job::signals());
         }
-        let signals = ProcessSignals::catch(&mut supervisor, &caught)
-            .map_err(|error| Refusal::own(format_args!("cannot catch signals: {error}")))?;
+        let signals = ProcessSignals::catch(&mut supervisor, &caught).map_err(|error| {
+            Refusal::own(format_args!("cannot catch signals: {}", cause(&error)))
+        })?;
         let (kill_timeout, stop_all) = (spec.kill_timeout, spec.stop_all);
         let restarts = spec.restart.mode != RestartMode::Never;
         let launched = supervisor.launch(spec);
@@ -109,9 +110,9 @@ impl Run {
             if let Some(status) = self.take_events(&mut events) {
                 return self.end(&status);
             }
-            self.supervisor
-                .turn(None, &mut events)
-                .map_err(|error| Refusal::own(format_args!("cannot wait for the task: {error}")))?;
+            self.supervisor.turn(None, &mut events).map_err(|error| {
+                Refusal::own(format_args!("cannot wait for the task: {}", cause(&error)))
+            })?;
             while let Some(ready) = self.supervisor.next_ready() {
                 if ready.id == self.signals.watch() {
                     self.take_signals();

@@ -5,7 +5,7 @@ use crate::cli::complain::complain;
 use crate::cli::failure::{NOT_EXECUTABLE, NOT_FOUND, OWN, TIMED_OUT};
 use crate::control::status_to_json;
 use crate::reactor::Supervisor;
-use crate::vocabulary::{ExitStatus, RequestError, Stage, StartError, Status, Wall};
+use crate::vocabulary::{ExitStatus, RequestError, Stage, StartError, Status, Wall, cause};
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
@@ -67,6 +67,6 @@ pub(super) fn report(mut file: File, status: &Status, supervisor: &Supervisor) {
     let id = supervisor.launch_id(&status.identity);
     let line = format!("{}\n", status_to_json(status, id));
     if let Err(error) = file.write_all(line.as_bytes()) {
-        complain("run", format_args!("cannot write the status: {error}"));
+        complain("run", format_args!("cannot write the status: {}", cause(&error)));
     }
 }

@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use problem::Problem;
 
 use crate::control::task_from_json;
-use crate::vocabulary::TaskSpec;
+use crate::vocabulary::{TaskSpec, cause};
 use fields::Fields;
 use node::{Entry, Table, Value};
 use problem::Problems;
@@ -45,7 +45,7 @@ pub(crate) fn load(path: &Path) -> Result<TaskFile, Vec<Problem>> {
     match read {
         Ok(text) => parse(&text, path),
         Err(error) => {
-            let reason = format!("cannot read the task file: {error}");
+            let reason = format!("cannot read the task file: {}", cause(&error));
             let (file, field) = (path.to_owned(), String::new());
             Err(vec![Problem { file, place: None, field, reason }])
         }

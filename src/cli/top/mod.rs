@@ -19,7 +19,7 @@ use crate::sys::blocked_signals::BlockedSignals;
 use crate::sys::channel::Channel;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::terminal;
-use crate::vocabulary::Signal;
+use crate::vocabulary::{Signal, cause};
 use feed::Feed;
 use keys::Keys;
 use model::{Column, Effect, Model, Selection};
@@ -90,7 +90,7 @@ fn selection(arguments: &TopArguments) -> Selection {
 }
 
 fn terminal_failure(error: &io::Error) -> Failure {
-    Failure::Other(format!("use the terminal: {error}"))
+    Failure::Other(format!("use the terminal: {}", cause(error)))
 }
 
 /// Why it is over.

@@ -3,12 +3,11 @@
 use crate::sys::channel::Channel;
 use crate::sys::pipe::{Again, open_again};
 use crate::sys::poll::{Interest, wait};
+use crate::sys::raw_terminal::RawTerminal;
 use nix::errno::Errno;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
-use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-};
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::crossterm::{Command, QueueableCommand};
 use ratatui::{Frame, Terminal};
 use std::cell::RefCell;
@@ -19,10 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A terminal that takes nothing any more is left as it is after this time.
-const RESTORE_PATIENCE: Duration = Duration::from_secs(1);
+const UNCOVER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether the terminal is set up: whoever gives it back first clears this.
-static SET_UP: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is covered by us: whoever uncovers it first clears this.
+static COVERED: AtomicBool = AtomicBool::new(false);
 
 /// The terminal. Drawing never waits for it: a frame is queued, and the next one is drawn when all
 /// of it was written.
@@ -30,6 +29,7 @@ pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Queue>>,
     queue: Queue,
     out: Channel,
+    keyboard: RawTerminal,
 }
 
 /// What is to be written.
@@ -48,23 +48,27 @@ impl Write for Queue {
 }
 
 impl Screen {
-    /// Sets the terminal on standard output up. To be called once in a process.
+    /// Sets the terminal on standard input and output up. To be called once in a process.
     pub(super) fn open() -> io::Result<Screen> {
         let out = output()?;
-        restore_when_it_panics(output()?);
+        let keyboard = RawTerminal::enter()?
+            .ok_or_else(|| io::Error::other("standard input is not a terminal"))?;
+        uncover_when_it_panics(output()?);
         let queue = Queue::default();
         let terminal = Terminal::new(CrosstermBackend::new(queue.clone()))?;
-        let mut screen = Screen { terminal, queue, out };
-        screen.set_up()?;
+        let mut screen = Screen { terminal, queue, out, keyboard };
+        screen.cover()?;
         Ok(screen)
     }
 
-    /// Sets it up, also where somebody else has used it since.
+    /// Sets it up again, where somebody else has used it since.
     pub(super) fn set_up(&mut self) -> io::Result<()> {
-        // Whoever used it meanwhile may have left it in any mode.
-        disable_raw_mode()?;
-        enable_raw_mode()?;
-        SET_UP.store(true, Ordering::Relaxed);
+        self.keyboard.resume()?;
+        self.cover()
+    }
+
+    fn cover(&mut self) -> io::Result<()> {
+        COVERED.store(true, Ordering::Relaxed);
         self.queue.0.borrow_mut().clear();
         self.queue.queue(EnterAlternateScreen)?.queue(Hide)?;
         self.clear()
@@ -79,7 +83,8 @@ impl Screen {
 
     /// Gives it back.
     pub(super) fn give_back(&mut self) {
-        restore(&self.out);
+        uncover(&self.out);
+        self.keyboard.suspend();
     }
 
     /// Whether the frame before was written.
@@ -125,15 +130,16 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back, once. Where that fails it is gone, and nobody is left to be told.
-fn restore(out: &Channel) {
-    if !SET_UP.swap(false, Ordering::Relaxed) {
+/// Shows what was on the terminal before, once. Where that fails it is gone, and nobody is left to
+/// be told.
+fn uncover(out: &Channel) {
+    if !COVERED.swap(false, Ordering::Relaxed) {
         return;
     }
     let mut text = String::new();
     let _ = Show.write_ansi(&mut text);
     let _ = LeaveAlternateScreen.write_ansi(&mut text);
-    let deadline = Instant::now() + RESTORE_PATIENCE;
+    let deadline = Instant::now() + UNCOVER_PATIENCE;
     let mut rest = text.as_bytes();
     while !rest.is_empty() && Instant::now() < deadline {
         match out.write(rest) {
@@ -146,7 +152,6 @@ fn restore(out: &Channel) {
             Err(_) => break,
         }
     }
-    let _ = disable_raw_mode();
 }
 
 /// Standard output, opened another time, so that not to wait for it is no concern of those who
@@ -160,10 +165,10 @@ fn output() -> io::Result<Channel> {
 }
 
 /// What a panic says is to be read on the terminal as it was.
-fn restore_when_it_panics(out: Channel) {
+fn uncover_when_it_panics(out: Channel) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        restore(&out);
+        uncover(&out);
         before(panic);
     }));
 }

@@ -3,6 +3,7 @@
 use crate::cli::arguments::UpArguments;
 use crate::control::{Server, ServerOptions, Socket};
 use crate::reactor::Supervisor;
+use crate::vocabulary::cause;
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
@@ -66,8 +67,10 @@ impl Directory {
                 Ok(()) => return Ok(Directory(path)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => {
-                    let reason =
-                        format!("cannot make a directory for the socket {path:?}: {error}");
+                    let reason = format!(
+                        "cannot make a directory for the socket {path:?}: {}",
+                        cause(&error)
+                    );
                     return Err(io::Error::new(error.kind(), reason));
                 }
             }
@@ -79,7 +82,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir(&self.0) {
-            log::warn!("cannot remove the directory {:?}: {error}", self.0);
+            log::warn!("cannot remove the directory {:?}: {}", self.0, cause(&error));
         }
     }
 }

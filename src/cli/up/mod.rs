@@ -15,7 +15,7 @@ use crate::reactor::{Options, ProcessSignals, Supervisor};
 use crate::sys::terminal;
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
 use crate::vocabulary::{
-    Event, EventKind, IfExists, Request, RequestError, Signal, TaskSpec, Ticket,
+    Event, EventKind, IfExists, Request, RequestError, Signal, TaskSpec, Ticket, cause,
 };
 use control::Control;
 use pipes::Pipes;
@@ -39,7 +39,7 @@ pub(crate) fn up(arguments: UpArguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain("up", error);
+            complain("up", cause(&error));
             ExitCode::FAILURE
         }
     }
@@ -106,7 +106,8 @@ impl Up {
             spec.die_with_supervisor = true;
             let prefix = lines::prefix(&name, width, index, coloured);
             self.pipes.add(&mut self.supervisor, &name, &mut spec, prefix).map_err(|error| {
-                let reason = format!("cannot make a pipe for the output of {name}: {error}");
+                let reason =
+                    format!("cannot make a pipe for the output of {name}: {}", cause(&error));
                 io::Error::new(error.kind(), reason)
             })?;
             let ticket = self.supervisor.submit(Request::Launch {

@@ -4,7 +4,7 @@ use super::lines::Lines;
 use super::screen::Screen;
 use crate::reactor::{Supervisor, WatchId};
 use crate::sys::pipe;
-use crate::vocabulary::{Sink, TaskSpec};
+use crate::vocabulary::{Sink, TaskSpec, cause};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -137,7 +137,7 @@ impl Source {
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock {
-                    log::warn!("cannot read the output of a task: {error}");
+                    log::warn!("cannot read the output of a task: {}", cause(&error));
                 }
                 false
             }

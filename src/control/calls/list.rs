@@ -41,7 +41,7 @@ impl ListStream {
     }
 
     fn wants(&self, status: &Status) -> bool {
-        let labels = &status.identity.spec.labels;
+        let labels = status.identity.labels();
         self.states.as_ref().is_none_or(|states| states.contains(&status.state))
             && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }

@@ -6,7 +6,7 @@ use crate::control::logs::{LogFiles, LogReader, Watched, Watching, last_lines};
 use crate::control::session::Session;
 use crate::control::wire::Fields;
 use crate::vocabulary::limits::{LOG_TAIL_BYTES, STREAM_QUEUE_BYTES};
-use crate::vocabulary::{LaunchNumber, Sink, StateName, StreamKind, TaskId};
+use crate::vocabulary::{LaunchNumber, Sink, StateName, StreamKind, TaskId, cause};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -48,11 +48,7 @@ impl LogStream {
         fields.finish()?;
         let task = context.supervisor.find(&name).ok_or_else(|| Failure::no_such_task(&name))?;
         let status = context.status(&name)?;
-        let spec = &status.identity.spec;
-        let sink = match stream {
-            StreamKind::Stdout => spec.stdout(),
-            StreamKind::Stderr => spec.stderr(),
-        };
+        let sink = status.identity.sink(stream);
         let Sink::File(file) = sink else {
             let parameters = json!({
                 "name": name, "stream": stream.as_str(), "kind": sink.kind(),
@@ -157,5 +153,5 @@ fn send(session: &mut Session, data: &[u8], continues: bool) {
 }
 
 fn unreadable(field: &str, path: &str, error: &io::Error) -> Failure {
-    Failure::not_permitted(field, &format!("cannot read {path:?}: {error}"))
+    Failure::not_permitted(field, &format!("cannot read {path:?}: {}", cause(error)))
 }

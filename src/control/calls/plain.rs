@@ -21,8 +21,9 @@ pub(super) fn inspect(
     let name = fields.required_string("name")?;
     fields.finish()?;
     let status = context.status(&name)?;
+    let spec = status.identity.spec();
     session.reply(&InspectReply {
-        status: context.shape(&status).with_task(&status),
+        status: context.shape(&status).with_task(&status, &spec),
         sequence: context.supervisor.sequence(),
     });
     Ok(Progress::Done)

@@ -91,12 +91,7 @@ mod tests {
     use std::sync::Arc;
 
     fn event(sequence: u64, name: &str) -> Event {
-        let identity = Identity {
-            name: name.into(),
-            number: 7,
-            created: Wall::from_micros(5),
-            spec: Arc::new(TaskSpec::new("true")),
-        };
+        let identity = Identity::new(name.into(), 7, Wall::from_micros(5), TaskSpec::new("true"));
         let status = Status {
             identity: Arc::new(identity),
             state: StateName::Running,

@@ -42,7 +42,7 @@ impl Record {
         writer.number(identity.number);
         writer.signed(identity.created.as_micros().wrapping_sub(time) as i64);
         writer.number(u64::from(status.restarts));
-        let labels = &identity.spec.labels;
+        let labels = identity.labels();
         writer.number(labels.len() as u64);
         labels.iter().for_each(|(key, value)| {
             writer.text(key);
@@ -263,12 +263,7 @@ mod tests {
             time: Wall::from_micros(1_000_000),
         };
         let status = Status {
-            identity: Arc::new(Identity {
-                name: "web".into(),
-                number: 300,
-                created: Wall::from_micros(17),
-                spec: Arc::new(spec),
-            }),
+            identity: Arc::new(Identity::new("web".into(), 300, Wall::from_micros(17), spec)),
             state: StateName::Backoff,
             pid: Pid::new(70_000),
             started: Some(Wall::from_micros(2_000_000)),

@@ -228,13 +228,18 @@ impl Beyond {
 }
 
 impl<'a> WrittenTask<'a> {
-    pub(super) fn of(saved: &'a Saved, state: &'a StateLine) -> WrittenTask<'a> {
+    /// `spec` is that of its identity.
+    pub(super) fn of(
+        saved: &'a Saved,
+        spec: &'a TaskSpec,
+        state: &'a StateLine,
+    ) -> WrittenTask<'a> {
         let identity = &saved.identity;
         WrittenTask {
             name: &identity.name,
             created_us: identity.created.as_micros(),
-            spec: TaskShape::of(&identity.spec),
-            beyond: Beyond::of(&identity.spec),
+            spec: TaskShape::of(spec),
+            beyond: Beyond::of(spec),
             after: &saved.after,
             state,
         }
@@ -251,12 +256,8 @@ impl TaskLine {
         if !crate::vocabulary::valid_task_name(&self.name) {
             return Err(format!("task {:?}: not a name", self.name));
         }
-        let identity = Identity {
-            name: self.name.into_boxed_str(),
-            number: self.state.launch,
-            created: Wall::from_micros(self.created_us),
-            spec: Arc::new(spec),
-        };
+        let created = Wall::from_micros(self.created_us);
+        let identity = Identity::new(self.name.into_boxed_str(), self.state.launch, created, spec);
         let mut saved = Saved {
             identity: Arc::new(identity),
             after: self.after,

@@ -170,7 +170,8 @@ impl Store for Journal {
             Note::Change(Change::Removed(number)) => self.line(&Written::Removed(*number)),
             Note::Change(Change::Task(saved)) => {
                 let state = StateLine::of(saved);
-                self.line(&Written::Task(&WrittenTask::of(saved, &state)));
+                let spec = saved.identity.spec();
+                self.line(&Written::Task(&WrittenTask::of(saved, &spec, &state)));
             }
             Note::Change(Change::State(saved)) => {
                 self.line(&Written::State(&StateLine::of(saved)));

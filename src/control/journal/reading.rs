@@ -270,12 +270,12 @@ mod tests {
             time: Wall::from_micros(2),
         };
         Saved {
-            identity: Arc::new(Identity {
-                name: format!("t{number}").into(),
+            identity: Arc::new(Identity::new(
+                format!("t{number}").into(),
                 number,
-                created: Wall::from_micros(1),
-                spec: Arc::new(spec),
-            }),
+                Wall::from_micros(1),
+                spec,
+            )),
             after: vec![1],
             state,
             deadline: Some(Mono::from_nanos(77)),
@@ -310,7 +310,8 @@ mod tests {
         for (number, state) in (2..).zip(states()) {
             let saved = task(number, state);
             let line = StateLine::of(&saved);
-            let whole = WrittenTask::of(&saved, &line);
+            let spec = saved.identity.spec();
+            let whole = WrittenTask::of(&saved, &spec, &line);
             let read = kept(&text(&[Written::Journal(&header()), Written::Task(&whole)]));
             assert_eq!(read.tasks, std::slice::from_ref(&saved));
             assert_eq!(read.counters.next_launch, number + 1);
@@ -318,7 +319,7 @@ mod tests {
             let other = task(number, State::Exited);
             let mut first = StateLine::of(&other);
             first.run = 1;
-            let whole = WrittenTask::of(&other, &first);
+            let whole = WrittenTask::of(&other, &spec, &first);
             let lines = [Written::Journal(&header()), Written::Task(&whole), Written::State(&line)];
             assert_eq!(kept(&text(&lines)).tasks, [saved]);
         }
@@ -352,7 +353,8 @@ mod tests {
     fn a_journal_may_end_anywhere() {
         let saved = task(2, State::Running { main: pid(7) });
         let line = StateLine::of(&saved);
-        let whole = WrittenTask::of(&saved, &line);
+        let spec = saved.identity.spec();
+        let whole = WrittenTask::of(&saved, &spec, &line);
         let bytes = text(&[
             Written::Journal(&header()),
             Written::Tree("/sys/fs/cgroup/x"),
@@ -379,16 +381,18 @@ mod tests {
     fn of_two_launches_of_a_name_the_later_one_counts() {
         let (first, second) = (task(2, State::Exited), task(3, State::Exited));
         let second = Saved {
-            identity: Arc::new(Identity {
-                name: first.identity.name.clone(),
-                number: 3,
-                created: first.identity.created,
-                spec: Arc::clone(&first.identity.spec),
-            }),
+            identity: Arc::new(Identity::new(
+                first.identity.name.clone(),
+                3,
+                first.identity.created,
+                first.identity.spec().into_owned(),
+            )),
             ..second
         };
         let lines = [StateLine::of(&first), StateLine::of(&second)];
-        let whole = [WrittenTask::of(&first, &lines[0]), WrittenTask::of(&second, &lines[1])];
+        let spec = first.identity.spec();
+        let whole =
+            [WrittenTask::of(&first, &spec, &lines[0]), WrittenTask::of(&second, &spec, &lines[1])];
         let bytes = text(&[
             Written::Journal(&header()),
             Written::Task(&whole[0]),

@@ -1,5 +1,6 @@
 //! The file for a collector: replaced as a whole, so that nobody sees half of it.
 
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::SINK_LOG_EVERY;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -72,7 +73,11 @@ impl MetricsFile {
         self.discard();
         if self.logged.is_none_or(|at| at.elapsed() >= SINK_LOG_EVERY) {
             self.logged = Some(Instant::now());
-            log::warn!("cannot write the figures to {:?}, tries again: {error}", self.path);
+            log::warn!(
+                "cannot write the figures to {:?}, tries again: {}",
+                self.path,
+                cause(error)
+            );
         }
         false
     }

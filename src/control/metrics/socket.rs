@@ -2,6 +2,7 @@
 
 use super::client::{Client, Next};
 use crate::reactor::{Ready, Supervisor, WatchId};
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{METRICS_CLIENTS_MAX, SINK_LOG_EVERY};
 use slab::Slab;
 use std::io::{self, ErrorKind};
@@ -82,7 +83,7 @@ impl MetricsSocket {
     fn log(&mut self, error: &io::Error) {
         if self.logged.is_none_or(|at| at.elapsed() >= SINK_LOG_EVERY) {
             self.logged = Some(Instant::now());
-            log::warn!("a collector is not served: {error}");
+            log::warn!("a collector is not served: {}", cause(error));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The status of a task in JSON.
 
 use super::task::TaskShape;
-use crate::vocabulary::{Exit, StartError, Status};
+use crate::vocabulary::{Exit, StartError, Status, TaskSpec};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl<'a> StatusShape<'a> {
             name: Cow::Borrowed(&identity.name),
             id,
             state: status.state.as_str(),
-            command: Some(&identity.spec.command),
+            command: Some(identity.command()),
             pid: status.pid.map(|pid| pid.number()),
             created_us: identity.created.as_micros(),
             started_us: status.started.map(|at| at.as_micros()),
@@ -84,15 +84,14 @@ impl<'a> StatusShape<'a> {
             cgroup,
             output_pending: status.output_pending,
             adopted: status.adopted,
-            labels: Cow::Borrowed(&identity.spec.labels),
+            labels: Cow::Borrowed(identity.labels()),
             task: None,
         }
     }
 
     /// Adds the task itself, under the name it got.
-    pub(crate) fn with_task(mut self, status: &'a Status) -> StatusShape<'a> {
-        let identity = &status.identity;
-        self.task = Some(TaskShape::named(&identity.spec, Some(&identity.name)));
+    pub(crate) fn with_task(mut self, status: &'a Status, spec: &'a TaskSpec) -> StatusShape<'a> {
+        self.task = Some(TaskShape::named(spec, Some(&status.identity.name)));
         self
     }
 }

@@ -70,7 +70,7 @@ impl Supervisor {
         let Some(run) = self.runs.get(task) else { return Err(taken_back()) };
         let leaf = self.groups.leaf(&identity, run.number);
         let contained = run.containment == Containment::CgroupV2;
-        let mut spec = wanted.on(&identity.spec);
+        let mut spec = wanted.on(&identity.spec());
         // Nobody is left to want it then.
         spec.die_with_supervisor = self.options.own_process;
         let plan = self.spawner.plan_inside(&spec)?;

@@ -67,11 +67,11 @@ impl Relay {
         owner: Option<Ids>,
         mut pipes: Vec<PipeLeft>,
     ) -> bool {
-        let needed = Relay::descriptors_needed(&identity.spec) > 0 && run.is_some();
+        let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
         if !needed && pipes.is_empty() {
             return true;
         }
-        if let Err(error) = self.open(task, &identity.name, &identity.spec, owner) {
+        if let Err(error) = self.open(task, &identity.name, &identity.spec(), owner) {
             log::error!("task={} output is held up: {error}", identity.name);
             let reason = error.to_string();
             for &(_, stream) in &pipes {

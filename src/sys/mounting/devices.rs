@@ -44,9 +44,8 @@ pub(in crate::sys) fn device_rules(devices: &[Device]) -> Result<Box<[String]>, 
             libc::S_IFCHR => 'c',
             libc::S_IFBLK => 'b',
             _ => {
-                let error = failed(Errno::ENODEV);
-                let message = format!("{} (it is no device)", error.message);
-                return Err(StartError { message, ..error });
+                let message = format!("{}: it is no device", purpose(index, device));
+                return Err(StartError { message, ..failed(Errno::ENODEV) });
             }
         };
         let (major, minor) = (major(found.st_rdev), minor(found.st_rdev));
@@ -95,7 +94,7 @@ mod tests {
     fn what_is_no_device_is_named() {
         let error = device_rules(&[device("/dev/null", "r"), device("/etc", "r")]).unwrap_err();
         assert!(error.message.contains("\"/etc\"") && error.message.contains("devices[1]"));
-        assert!(error.message.ends_with("(it is no device)"), "{error}");
+        assert!(error.message.ends_with(": it is no device"), "{error}");
         let error = device_rules(&[device("/no/such", "r")]).unwrap_err();
         assert_eq!((error.stage, error.errno), (Stage::Mount, libc::ENOENT));
     }

@@ -14,7 +14,7 @@ impl Seen {
     }
 
     pub(super) fn automatic(&mut self, now: Now) {
-        let policy = &self.identity.spec.restart;
+        let policy = self.identity.restart();
         assert!(policy.mode != RestartMode::Never, "restarted without a policy");
         let Some(backoff) = self.backoff.take() else { panic!("restarted without a delay") };
         let waited = now.mono.since(backoff);
@@ -49,7 +49,7 @@ impl Seen {
                 assert!(run.started && run.empty, "exited too early");
                 let exit = event.status.exit.expect("how it exited");
                 assert_eq!(Some(exit.pid), run.pid);
-                let interval = self.identity.spec.restart.interval();
+                let interval = self.identity.restart().interval();
                 self.long = now.mono.since(self.began) > interval;
             }
             EventKind::Stopping => {
@@ -57,7 +57,7 @@ impl Seen {
                 assert!(run.started);
                 if run.kill_from.is_none() {
                     // What was being taken back already has no grace.
-                    let grace = self.identity.spec.kill_timeout();
+                    let grace = self.identity.kill_timeout();
                     let grace = if run.too_slow { Duration::ZERO } else { grace };
                     self.promise(now, grace.min(most.unwrap_or(Duration::MAX)));
                 }

@@ -23,7 +23,7 @@ fn answer(scene: &mut Scene, ticket: Ticket, change: Resources, result: Result<(
 
 fn stored(scene: &Scene) -> Option<Resources> {
     let identity = scene.engine.identity(scene.id("a")).expect("a task");
-    identity.spec.resources.as_deref().cloned()
+    identity.resources().cloned()
 }
 
 #[test]

@@ -1,0 +1,12 @@
+//! Roots, mounts and devices through the program: what tasks see, every way out that is known, and
+//! what is left behind. `vm.rs` runs all of it once more in a machine that has cgroup v2 alone, whose
+//! own root is an initramfs.
+
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod devices;
+mod escape;
+mod failures;
+mod program;
+mod support;
+mod vm;
