@@ -44,6 +44,7 @@ pub use watch::{Ready, WatchId};
 
 use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
+use crate::sys::pipe::Ids;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
 use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
@@ -60,9 +61,9 @@ use run::Runs;
 use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -123,6 +124,9 @@ pub struct Supervisor {
     keeping: Option<Keeping>,
     /// See [`Supervisor::is_resumed`].
     resumed: bool,
+    /// Adopted tasks whose sinks could not be opened: whose new files are to be, and their pipes,
+    /// so that these outlive their writers.
+    held_up: HashMap<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
@@ -144,6 +148,8 @@ enum Due {
     Group(token::Key),
     /// Look for children whose signal was lost.
     Sweep,
+    /// Try again to open the streams of an adopted task.
+    Streams(TaskId),
     /// How an adopted process has ended is not waited for any longer.
     Status(TaskId),
     /// Try again to keep the state.
@@ -225,6 +231,7 @@ impl Supervisor {
             descriptor_limit: own_process::descriptor_limit(),
             keeping: None,
             resumed: false,
+            held_up: HashMap::new(),
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),

@@ -168,9 +168,16 @@ impl Supervisor {
         }
         let wants_snapshot = keeping.store.wants_snapshot();
         // Its failure has been logged, and is tried again.
-        let _ = self.take_down();
-        if wants_snapshot && let Err(error) = self.take_down_all() {
+        let taken = self.take_down();
+        if wants_snapshot
+            && taken.is_ok()
+            && let Err(error) = self.take_down_all()
+        {
             log::warn!("the journal stays longer than it need be: {error}");
+            if let Some(keeping) = &mut self.keeping {
+                keeping.failing = Some(now + STORE_RETRY);
+                self.deadlines.add(now + STORE_RETRY, Due::Store);
+            }
         }
     }
 

@@ -156,6 +156,7 @@ impl Supervisor {
                 Due::Group(key) => self.group_changed(key),
                 Due::Sweep => self.sweep_children(),
                 Due::Status(task) => self.process_ended(task),
+                Due::Streams(task) => self.adopt_streams_again(task),
                 // At the end of the turn.
                 Due::Store => {}
             }

@@ -134,6 +134,19 @@ impl Journal {
         Ok(())
     }
 
+    /// Goes on with the journal of an earlier supervisor, where it could not be written anew.
+    fn go_on(&mut self) {
+        if self.file.is_none()
+            && let Ok(file) = open_for_adding(&self.directory.join(NAME), false)
+        {
+            self.size = file.metadata().map_or(0, |file| file.len());
+            self.size_max = 0;
+            self.file = Some(file);
+            // Its last line may be torn.
+            self.lines.push(b'\n');
+        }
+    }
+
     fn add(&mut self) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Err(io::Error::other("the journal could not be begun"));
@@ -157,7 +170,8 @@ impl Store for Journal {
             Note::Change(Change::Removed(number)) => self.line(&Written::Removed(*number)),
             Note::Change(Change::Task(saved)) => {
                 let state = StateLine::of(saved);
-                self.line(&Written::Task(&WrittenTask::of(saved, &saved.identity.spec(), &state)));
+                let spec = saved.identity.spec();
+                self.line(&Written::Task(&WrittenTask::of(saved, &spec, &state)));
             }
             Note::Change(Change::State(saved)) => {
                 self.line(&Written::State(&StateLine::of(saved)));
@@ -180,8 +194,8 @@ impl Store for Journal {
             self.add()?;
         } else if let Err(error) = self.write_anew() {
             // The old one goes on, and says the same.
-            self.size_max = self.size.saturating_mul(2).max(JOURNAL_BYTES_MIN);
             self.lines.clear();
+            self.go_on();
             return Err(error);
         }
         self.lines.clear();

@@ -319,7 +319,6 @@ mod tests {
             let other = task(number, State::Exited);
             let mut first = StateLine::of(&other);
             first.run = 1;
-            let spec = other.identity.spec();
             let whole = WrittenTask::of(&other, &spec, &first);
             let lines = [Written::Journal(&header()), Written::Task(&whole), Written::State(&line)];
             assert_eq!(kept(&text(&lines)).tasks, [saved]);

@@ -24,6 +24,7 @@ use crate::engine::Input;
 use crate::reactor::token::Key;
 use crate::sys::pipe::Ids;
 use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
+pub(crate) use adopt::PipeLeft;
 use budget::{PipeBudget, Ready};
 use look::Look;
 use std::collections::VecDeque;
