@@ -18,6 +18,7 @@ use mio::Interest;
 use nix::errno::Errno;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 /// Starts that wait for their turn, so that a storm of them leaves time for everything else.
 #[derive(Debug, Default)]
@@ -79,7 +80,12 @@ impl Supervisor {
         }
     }
 
-    fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
+    fn try_start(
+        &mut self,
+        task: TaskId,
+        run: u64,
+        identity: &Arc<Identity>,
+    ) -> Result<(), StartError> {
         let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
@@ -87,7 +93,7 @@ impl Supervisor {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
-        self.relay.open(task, &identity.name, spec, plan.owner())?;
+        self.relay.open(task, identity, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
         let made = self.make_group(identity, spec, run, plan.device_rules()).and_then(|group| {

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
+use std::sync::Arc;
 
 /// A pipe: of which run, and which stream.
 pub(crate) type PipeLeft = (u64, StreamKind);
@@ -62,7 +63,7 @@ impl Relay {
         &mut self,
         now: Mono,
         task: TaskId,
-        identity: &Identity,
+        identity: &Arc<Identity>,
         run: Option<u64>,
         owner: Option<Ids>,
         mut pipes: Vec<PipeLeft>,
@@ -71,7 +72,7 @@ impl Relay {
         if !needed && pipes.is_empty() {
             return true;
         }
-        if let Err(error) = self.open(task, &identity.name, &identity.spec(), owner) {
+        if let Err(error) = self.open(task, identity, owner) {
             log::error!("task={} output is held up: {error}", identity.name);
             let reason = error.to_string();
             for &(_, stream) in &pipes {
