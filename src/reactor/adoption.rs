@@ -16,7 +16,7 @@ use crate::sys::{clock, own_process};
 use crate::vocabulary::limits::SINK_RETRY_MAX;
 use crate::vocabulary::{
     Containment, ExitStatus, Identity, LaunchNumber, Pid, Stage, StartError, StateName, TaskId,
-    Wall,
+    Wall, cause,
 };
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
@@ -60,7 +60,9 @@ impl Supervisor {
         supervisor.note_tree();
         match supervisor.take_down_all() {
             // What was taken down before holds, and tasks are not left alone for a full disk.
-            Err(error) if same_boot => log::error!("the state cannot be kept: {error}"),
+            Err(error) if same_boot => {
+                log::error!("the state cannot be kept: {}", cause(&error));
+            }
             taken => taken?,
         }
         Ok(supervisor)
@@ -164,7 +166,9 @@ impl Supervisor {
             None => Found::Gone,
         };
         let (pidfd, main) = match found {
-            Found::It(fd) => (Some(fd), Main::Alive),
+            // What is left of the descriptors is for everything else, most of which is still to be
+            // opened: then time tells.
+            Found::It(fd) => (Some(fd).filter(|fd| self.leaves_enough(fd, 2)), Main::Alive),
             Found::Gone => (None, Main::Gone),
             Found::Unknown(errno) => {
                 log::warn!("cannot watch process {pid} ({}): its end is looked for", errno.desc());

@@ -11,6 +11,7 @@ mod state;
 use crate::engine::Change;
 use crate::reactor::{Counters, Note, Options, Store, Supervisor};
 use crate::sys::state_directory::{StateDirectory, open_for_adding};
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{JOURNAL_BYTES_MIN, JOURNAL_GROWTH};
 use line::{Header, ProcessLine, Written, WrittenTask};
 use serde::Serialize;
@@ -67,7 +68,10 @@ impl Supervisor {
         let journal = Journal::new(directory, kept.instance.clone());
         let path = journal.directory.join(NAME);
         Supervisor::with_store(options, Box::new(journal), kept).map_err(|error| {
-            io::Error::new(error.kind(), format!("take over what {path:?} tells: {error}"))
+            io::Error::new(
+                error.kind(),
+                format!("take over what {path:?} tells: {}", cause(&error)),
+            )
         })
     }
 }
@@ -154,7 +158,7 @@ impl Journal {
         if let Err(error) = file.write_all(&self.lines) {
             // Half a line must not stand before the next one.
             if let Err(error) = file.set_len(self.size) {
-                log::warn!("the journal has a torn line: {error}");
+                log::warn!("the journal has a torn line: {}", cause(&error));
                 self.lines.insert(0, b'\n');
             }
             return Err(error);

@@ -8,8 +8,8 @@ use super::line::{Header, Line};
 use crate::engine::Saved;
 use crate::reactor::{Counters, Kept, Process, new_instance};
 use crate::sys::{adopted, own_process};
-use crate::vocabulary::LaunchNumber;
 use crate::vocabulary::limits::JOURNAL_LINE_BYTES_MAX;
+use crate::vocabulary::{LaunchNumber, cause};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,10 @@ pub(super) fn read(path: &Path) -> io::Result<Kept> {
         |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("read {path:?}: {why}"));
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        read => {
-            read.map_err(|error| io::Error::new(error.kind(), format!("read {path:?}: {error}")))?
-        }
+        read => read.map_err(|error| {
+            let text = format!("read {path:?}: {}", cause(&error));
+            io::Error::new(error.kind(), text)
+        })?,
     };
     let mut complaints = Vec::new();
     let told = parse(&bytes, &mut complaints).map_err(explain)?;
