@@ -17,6 +17,7 @@ mod limits;
 mod options;
 mod orphans;
 mod output;
+mod room;
 mod run;
 #[cfg(feature = "stats")]
 mod sampling;
@@ -51,6 +52,7 @@ use init::LeftInits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
+use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
@@ -97,6 +99,7 @@ pub struct Supervisor {
     relay: Relay,
     spawner: Spawner,
     runs: Runs,
+    room: Room,
     starts: Starts,
     execs: Execs,
     groups: Groups,
@@ -189,6 +192,7 @@ impl Supervisor {
             relay,
             spawner,
             runs: Runs::default(),
+            room: Room::default(),
             starts: Starts::default(),
             execs: Execs::default(),
             groups,

@@ -55,6 +55,7 @@ impl Supervisor {
         while self.look_for_rests() {
             self.settle();
         }
+        self.give_back_room();
         events.append(&mut self.events);
         let took = (before + clock::now().mono.since(started)).as_micros();
         self.health.longest_turn_us =

@@ -7,7 +7,7 @@ use super::settings;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
 use crate::reactor::Supervisor;
-use crate::vocabulary::{Reply, Ticket};
+use crate::vocabulary::{Reply, TaskSpec, Ticket};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
@@ -33,7 +33,8 @@ impl Tasks {
         for name in tasks.tasks.iter().filter_map(|spec| spec.name.as_deref()) {
             let status = supervisor.find(name).and_then(|task| supervisor.status(task));
             if let (Some(task), Some(status)) = (supervisor.find(name), status) {
-                declared.insert(status.identity.spec().into_owned(), task);
+                let spec = status.identity.spec().into_owned();
+                declared.insert(TaskSpec { name: Some(name.to_owned()), ..spec }, task);
             }
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));

@@ -156,6 +156,14 @@ impl Relay {
         }
     }
 
+    /// Gives back the room behind the last task and the last stream.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.tasks.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.tasks.truncate(used);
+        self.tasks.shrink_to_fit();
+        self.streams.shrink();
+    }
+
     /// Bytes that have reached their sinks through us.
     pub(crate) fn relayed_bytes(&self) -> u64 {
         self.relayed
@@ -174,7 +182,8 @@ impl Relay {
             Sink::File(file) if file.is_relayed() => 2,
             _ => 0,
         };
-        let stderr = if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
+        let stderr =
+            if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
         needed(spec.stdout()) + stderr
     }
 

@@ -215,7 +215,8 @@ impl Relay {
             };
         }
         let state_dir = self.options.state_dir.as_deref();
-        let (source, end) = Source::make(state_dir, (&output.identity.name, run, kind), output.owner)?;
+        let (source, end) =
+            Source::make(state_dir, (&output.identity.name, run, kind), output.owner)?;
         if let Err(errno) = watch(&self.registry, source.fd(), Owner::Source(key)) {
             source.discard();
             let what = format!("watch the pipe of {}", kind.as_str());

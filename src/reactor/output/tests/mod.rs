@@ -10,7 +10,9 @@ use super::{ChildEnd, ChildEnds, Relay, RelayOptions};
 use crate::engine::Input;
 use crate::reactor::token::Owner;
 use crate::sys::pipe::Ids;
-use crate::vocabulary::{FileSink, Identity, Mono, Numbering, Sink, StartError, TaskId, TaskSpec, Wall};
+use crate::vocabulary::{
+    FileSink, Identity, Mono, Numbering, Sink, StartError, TaskId, TaskSpec, Wall,
+};
 use mio::{Events, Poll};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
