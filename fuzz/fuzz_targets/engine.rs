@@ -6,6 +6,8 @@ mod check;
 #[path = "../../tests/sim/commands.rs"]
 mod commands;
 mod fault;
+#[path = "../../tests/sim/journal.rs"]
+mod journal;
 #[path = "../../tests/sim/noise.rs"]
 mod noise;
 #[path = "../../tests/sim/users.rs"]

@@ -70,6 +70,8 @@ pub(crate) struct Faults {
     pub(crate) oom: u64,
     pub(crate) noise: u64,
     pub(crate) abandons: u64,
+    /// Only where the state is taken down, which it is not here.
+    pub(crate) deaths: u64,
 }
 
 impl Faults {
@@ -96,6 +98,7 @@ impl Faults {
             oom: 25,
             noise: 50,
             abandons: 25,
+            deaths: 0,
         }
     }
 }

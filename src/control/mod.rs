@@ -10,6 +10,7 @@ mod failure;
 pub(crate) mod frames;
 mod history;
 mod host_calls;
+mod journal;
 mod leaving;
 mod listening;
 mod logs;
@@ -30,6 +31,9 @@ mod wire;
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
 pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use journal::fuzzing as fuzzing_journal;
 pub use metrics::Metrics;
 #[cfg(feature = "cli")]
 pub(crate) use openmetrics::{

@@ -17,6 +17,7 @@ mod names;
 mod order;
 mod requests;
 mod restart;
+mod saved;
 mod shutdown;
 mod start;
 mod stop;
@@ -26,6 +27,9 @@ mod update;
 mod waiting;
 
 pub use io::{Action, ExecAction, ExecInput, Input, Output, Updated};
+pub use restart::Attempts;
+pub use saved::{Change, Saved};
+pub use task::{Abort, Cause, Ended, Main, State, Then};
 
 use crate::vocabulary::{
     Answer, Deadlines, Event, EventKind, ExecId, Identity, Mono, Now, Pid, Reply, Request,
@@ -38,7 +42,6 @@ use shutdown::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use table::Table;
-use task::State;
 use waiting::{Ask, Askers};
 
 /// Room in queues that is kept for the next turn; more is given back after a burst.

@@ -36,7 +36,42 @@ pub(super) fn is_due(policy: &RestartPolicy, status: ExitStatus) -> bool {
     }
 }
 
+/// What a later engine has to know of the restarts of a task.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Attempts {
+    /// Restarts since the delay was reset.
+    pub streak: u32,
+    /// When they were, oldest first, where they are few.
+    pub times: Vec<Mono>,
+    /// Else the beginning of the window, and how many.
+    pub counted: Option<(Mono, u32)>,
+}
+
 impl History {
+    /// For a later engine.
+    pub(super) fn to_attempts(&self) -> Attempts {
+        let streak = self.streak;
+        match &self.window {
+            Window::Empty => Attempts { streak, ..Attempts::default() },
+            Window::Times(times) => {
+                Attempts { streak, times: times.iter().copied().collect(), counted: None }
+            }
+            Window::Count(counted) => {
+                Attempts { streak, times: Vec::new(), counted: Some(**counted) }
+            }
+        }
+    }
+
+    /// Of an earlier engine.
+    pub(super) fn of_attempts(attempts: Attempts) -> History {
+        let window = match attempts {
+            Attempts { counted: Some(counted), .. } => Window::Count(Box::new(counted)),
+            Attempts { times, .. } if times.is_empty() => Window::Empty,
+            Attempts { times, .. } => Window::Times(Box::new(times.into())),
+        };
+        History { streak: attempts.streak, window }
+    }
+
     /// A run of this length is over.
     pub(super) fn ran(&mut self, policy: &RestartPolicy, length: Duration) {
         if length > policy.interval() {

@@ -21,6 +21,7 @@ impl Engine {
         task.run = run;
         task.then = Then::Policy;
         task.output_pending = false;
+        task.adopted = false;
         if cause == Cause::Policy {
             task.restarts = task.restarts.saturating_add(1);
             task.history.record(task.identity.restart(), now.mono);

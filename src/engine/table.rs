@@ -1,9 +1,10 @@
 //! The table of tasks: a slab whose keys carry a generation, and the names.
 
 use super::names::Names;
-use super::task::{State, Task};
-use crate::vocabulary::TaskId;
+use super::task::{Changed, State, Task};
+use crate::vocabulary::{LaunchNumber, TaskId};
 use slab::Slab;
+use std::collections::VecDeque;
 
 /// Every task that is remembered.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,16 @@ pub(super) struct Table {
     generations: Vec<u32>,
     pub(super) names: Names,
     exited: usize,
+    /// Absent where nobody keeps the tasks.
+    changes: Option<Changes>,
+}
+
+/// What was changed since somebody last asked.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    /// Once each.
+    tasks: VecDeque<TaskId>,
+    removed: VecDeque<LaunchNumber>,
 }
 
 impl Table {
@@ -27,6 +38,7 @@ impl Table {
         self.exited += usize::from(exited);
         let id = self.id(index);
         self.names.insert(&identity, id);
+        self.note(id, Changed::All);
         id
     }
 
@@ -39,6 +51,11 @@ impl Table {
         }
         self.exited -= usize::from(task.state.is_exited());
         self.names.remove(&task.identity.name);
+        if let Some(changes) = &mut self.changes
+            && task.changed != Changed::All
+        {
+            changes.removed.push_back(task.identity.number);
+        }
         Some(task)
     }
 
@@ -48,7 +65,41 @@ impl Table {
 
     /// For everything but the state, see [`Table::enter`].
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.note(id, Changed::State);
         if self.is_current(id) { self.slots.get_mut(id.index()) } else { None }
+    }
+
+    /// From now on what is changed is noted.
+    pub(super) fn note_changes(&mut self) {
+        self.changes.get_or_insert_default();
+    }
+
+    /// Notes a change, where somebody wants to know.
+    pub(super) fn note(&mut self, id: TaskId, changed: Changed) {
+        let current = self.is_current(id);
+        let (Some(changes), true) = (&mut self.changes, current) else { return };
+        let Some(task) = self.slots.get_mut(id.index()) else { return };
+        if task.changed == Changed::Nothing {
+            changes.tasks.push_back(id);
+        }
+        task.changed = task.changed.max(changed);
+    }
+
+    /// The next launch that was forgotten, if it had been told of.
+    pub(super) fn next_removed(&mut self) -> Option<LaunchNumber> {
+        self.changes.as_mut()?.removed.pop_front()
+    }
+
+    /// The next task that was changed, and what of it.
+    pub(super) fn next_changed(&mut self) -> Option<(TaskId, Changed)> {
+        loop {
+            let id = self.changes.as_mut()?.tasks.pop_front()?;
+            if self.is_current(id)
+                && let Some(task) = self.slots.get_mut(id.index())
+            {
+                return Some((id, std::mem::replace(&mut task.changed, Changed::Nothing)));
+            }
+        }
     }
 
     /// Puts a task into another state.

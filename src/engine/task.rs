@@ -31,7 +31,7 @@ use std::time::Duration;
 ///                          Exited ──── Restart ───► Starting
 /// ```
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub(super) enum State {
+pub enum State {
     /// Nothing was started yet: some of what it comes after have not run.
     Waiting {
         /// How many of them.
@@ -39,6 +39,7 @@ pub(super) enum State {
     },
     /// A run is being made, its exec is still to succeed.
     Starting {
+        /// Why.
         cause: Cause,
         /// Once the child exists.
         main: Option<Pid>,
@@ -46,26 +47,49 @@ pub(super) enum State {
         abort: Option<Abort>,
     },
     /// The main process runs.
-    Running { main: Pid },
+    Running {
+        /// That process.
+        main: Pid,
+    },
     /// The main process has ended, the rest runs on (leftover wait).
-    Lingering { ended: Ended },
+    Lingering {
+        /// How it ended.
+        ended: Ended,
+    },
     /// The kill signal was sent, the grace runs.
-    Stopping { main: Main },
+    Stopping {
+        /// The main process.
+        main: Main,
+    },
     /// All that is left was killed and is not gone yet.
-    Killing { main: Main },
+    Killing {
+        /// The main process.
+        main: Main,
+    },
     /// The main process has ended, the rest is being let go of (leftover leave).
-    Leaving { ended: Ended },
+    Leaving {
+        /// How it ended.
+        ended: Ended,
+    },
     /// No process is left, output is on its way.
-    Draining { ended: Ended, oom_killed: Option<bool> },
+    Draining {
+        /// How the main process ended.
+        ended: Ended,
+        /// Whether the OOM killer had a part in it, where somebody counts.
+        oom_killed: Option<bool>,
+    },
     /// Between two runs.
-    Backoff { next_start: Wall },
+    Backoff {
+        /// When the next one begins.
+        next_start: Wall,
+    },
     /// For good.
     Exited,
 }
 
 /// Why a run is being made.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Cause {
+pub enum Cause {
     /// The first run, the launch is not answered yet: if it fails the task is forgotten.
     Launch,
     /// The first run of a task that had to wait for others.
@@ -78,7 +102,7 @@ pub(super) enum Cause {
 
 /// Why a start is being taken back.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Abort {
+pub enum Abort {
     /// It took too long.
     Timeout,
     /// It was stopped.
@@ -87,22 +111,27 @@ pub(super) enum Abort {
 
 /// The main process.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub(super) enum Main {
+pub enum Main {
+    /// It is there.
     Lives(Pid),
+    /// It has ended so.
     Ended(Ended),
 }
 
 /// The end of the main process.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub(super) struct Ended {
-    pub(super) pid: Pid,
-    pub(super) status: ExitStatus,
-    pub(super) time: Wall,
+pub struct Ended {
+    /// Which it was.
+    pub pid: Pid,
+    /// How.
+    pub status: ExitStatus,
+    /// When.
+    pub time: Wall,
 }
 
 /// What follows the end of the run.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Then {
+pub enum Then {
     /// What the restart policy says.
     Policy,
     /// Nothing: it was stopped.
@@ -139,6 +168,22 @@ pub(super) struct Task {
     pub(super) output_pending: bool,
     /// The processes that outlived their kill have been asked for.
     pub(super) listing: bool,
+    /// Its run was taken over from an earlier supervisor.
+    pub(super) adopted: bool,
+    /// What of it was changed since somebody last asked.
+    pub(super) changed: Changed,
+}
+
+/// What of a task was changed, for those who keep it.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Changed {
+    Nothing,
+    /// Where it stands.
+    State,
+    /// What it is as well.
+    Spec,
+    /// It is new.
+    All,
 }
 
 impl State {
@@ -198,6 +243,8 @@ impl Task {
             gave_up: false,
             output_pending: false,
             listing: false,
+            adopted: false,
+            changed: Changed::Nothing,
         }
     }
 
@@ -219,7 +266,7 @@ impl Task {
             gave_up: self.gave_up,
             containment: self.containment,
             output_pending: self.output_pending,
-            adopted: false,
+            adopted: self.adopted,
         }
     }
 }

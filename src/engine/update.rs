@@ -1,5 +1,6 @@
 //! The request to change the limits of a task.
 
+use super::task::Changed;
 use super::waiting::Ask;
 use super::{Action, Engine, Outcome, Updated};
 use crate::vocabulary::{Answer, EventKind, Now, RequestError, Resources, TaskId, Ticket};
@@ -53,6 +54,7 @@ impl Engine {
         };
         let resources = Box::new(resources);
         task.identity = Arc::new(before.with_resources(resources.clone()));
+        self.table.note(id, Changed::Spec);
         Ok(resources)
     }
 }

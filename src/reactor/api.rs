@@ -1,6 +1,6 @@
 //! What a host asks for.
 
-use super::{Supervisor, isolation};
+use super::{Note, Supervisor, isolation};
 use crate::sys::clock;
 use crate::vocabulary::limits::{FDS_RESERVED, LAUNCH_TIMEOUT_DEFAULT};
 use crate::vocabulary::{
@@ -224,6 +224,9 @@ impl Supervisor {
 
     pub(super) fn submit_as(&mut self, ticket: Ticket, request: Request) {
         self.now = clock::now();
+        if matches!(request, Request::Shutdown { stop_tasks: true, .. }) {
+            self.note(Note::Stopping);
+        }
         match self.refusal(&request) {
             Some(error) => self.deliver(ticket, Err(error)),
             None => self.engine.request(self.now, ticket, request),

@@ -5,6 +5,7 @@
 //! the unreaped main process keeps from being used again.
 
 use super::Supervisor;
+use super::adopted_end::{adopted_still_lives, find_adopted};
 use super::groups::{Finish, Holder};
 use super::run::{Main, Rest};
 use crate::engine::Input;
@@ -24,9 +25,14 @@ impl Supervisor {
         if run.main != Main::Alive {
             return;
         }
+        if run.adopted {
+            return self.adopted_ended(task);
+        }
         let keep = match (run.containment, &run.init) {
             // Nobody else is in its session's place: a namespace is the name of the rest.
             (Containment::Session, None) => Keep::Zombie,
+            // First it is taken down how it ended: nobody else can tell once it is reaped.
+            _ if self.keeping.is_some() => Keep::Zombie,
             _ => Keep::Nothing,
         };
         let look = reap::look(run.pid, run.pidfd.as_ref(), keep);
@@ -35,13 +41,19 @@ impl Supervisor {
             Look::Ended(status) => status,
             Look::Gone => ExitStatus::Unknown,
         };
-        let (starting, killed) = (run.start.is_some(), run.rest == Some(Rest::Killed));
         // Closing it also takes it out of the epoll set.
         run.pidfd = None;
         run.main = Main::Zombie;
         if keep == Keep::Nothing || look == Look::Gone {
             self.main_is_gone(task);
         }
+        self.tell_end(task, status);
+    }
+
+    /// The main process of a run has ended so.
+    pub(super) fn tell_end(&mut self, task: TaskId, status: ExitStatus) {
+        let Some(run) = self.runs.get(task) else { return };
+        let (starting, killed) = (run.start.is_some(), run.rest == Some(Rest::Killed));
         if starting && self.start_ended(task) {
             return;
         }
@@ -102,6 +114,9 @@ impl Supervisor {
     /// SIGKILL to every process of a run whose main one lives.
     pub(super) fn kill_main_and_group(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
+        if run.adopted {
+            return self.kill_adopted(task);
+        }
         let rest = match (run.containment, self.engine.identity(task)) {
             (Containment::CgroupV2, Some(identity)) => {
                 let killed = self.groups.kill(&self.groups.leaf(identity, run.number));
@@ -130,6 +145,9 @@ impl Supervisor {
         if run.containment == Containment::CgroupV2 {
             self.reap_main(task);
             return self.end_group(task, kill);
+        }
+        if run.adopted && run.init.is_none() {
+            return self.look_at_adopted(task);
         }
         if kill && run.main == Main::Zombie {
             let _ = processes::kill_group(run.pid, Signal::KILL);
@@ -177,7 +195,10 @@ impl Supervisor {
         if let Some(run) = self.runs.get(task)
             && run.main == Main::Zombie
         {
-            reap::look(run.pid, None, Keep::Nothing);
+            let pid = run.pid;
+            // What cannot be kept now is tried again: to wait for it would hold up the task.
+            let _ = self.take_down();
+            reap::look(pid, None, Keep::Nothing);
             self.main_is_gone(task);
         }
     }
@@ -199,7 +220,7 @@ impl Supervisor {
     pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
         self.reap_main(task);
         if self.execs.holds(task, oom_killed) {
-            return;
+            return self.look_at_groups_of_execs(Some(task));
         }
         self.kill_init(task);
         if !self.reap_init(task) {
@@ -239,6 +260,10 @@ impl Supervisor {
                 if main == Main::Alive {
                     pids.push(pid);
                     pids.extend(processes::descendants(pid));
+                    // What was listed were its own, if it lives even now.
+                    if !adopted_still_lives(run) {
+                        pids.clear();
+                    }
                 }
                 if let Some(init) = self.init_of(task) {
                     // Orphans become its children.
@@ -276,10 +301,15 @@ impl Supervisor {
             None => Err(Errno::ESRCH),
             Some(run) if all => {
                 let main = kill_main(run, signal);
-                let (pid, alive) = (run.pid, run.main == Main::Alive);
+                let (pid, alive, adopted) = (run.pid, run.main == Main::Alive, run.adopted);
                 let init = self.init_of(task);
                 for other in self.processes_of(task) {
-                    if other != pid && Some(other) != init {
+                    if other == pid || Some(other) == init {
+                        continue;
+                    }
+                    if adopted {
+                        signal_surely(other, signal);
+                    } else {
                         let _ = processes::kill(other, signal);
                     }
                 }
@@ -303,9 +333,12 @@ impl Supervisor {
 }
 
 /// A signal to the main process, which is ours and not reaped.
-fn kill_main(run: &super::run::Run, signal: Signal) -> Result<(), Errno> {
+pub(super) fn kill_main(run: &super::run::Run, signal: Signal) -> Result<(), Errno> {
     match (&run.pidfd, run.main) {
         (Some(fd), _) => pidfd::send_signal(fd.as_fd(), signal),
+        (None, Main::Alive) if run.adopted => find_adopted(run)
+            .ok_or(Errno::ESRCH)
+            .and_then(|fd| pidfd::send_signal(fd.as_fd(), signal)),
         (None, Main::Alive) => processes::kill(run.pid, signal),
         (None, Main::Zombie | Main::Gone) => Err(Errno::ESRCH),
     }
@@ -313,10 +346,14 @@ fn kill_main(run: &super::run::Run, signal: Signal) -> Result<(), Errno> {
 
 /// SIGKILL to a process that a look found, and to no other: what has its number by now may be one.
 pub(super) fn kill_surely(pid: Pid) {
+    signal_surely(pid, Signal::KILL);
+}
+
+fn signal_surely(pid: Pid, signal: Signal) {
     let Some(before) = processes::family(pid) else { return };
     match pidfd::open(pid) {
         Ok(fd) if processes::family(pid).is_some_and(|now| now.session == before.session) => {
-            let _ = pidfd::send_signal(fd.as_fd(), Signal::KILL);
+            let _ = pidfd::send_signal(fd.as_fd(), signal);
         }
         _ => {}
     }

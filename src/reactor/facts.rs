@@ -43,6 +43,9 @@ impl Supervisor {
         if own_process::kernel_is_at_least(5, 4) {
             features.push("pidfd");
         }
+        if own_process::kernel_is_at_least(6, 15) {
+            features.push("exit_status_of_adopted");
+        }
         features.extend(isolation::features());
         let hierarchy = match self.options.cgroup {
             CgroupMode::Never => Hierarchy::None,

@@ -10,6 +10,7 @@ use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// How soon a group that could not be removed is tried again; doubled up to the second.
@@ -142,6 +143,40 @@ impl Groups {
         (&mut self.limits, system(&self.mounted, &self.tree))
     }
 
+    /// Goes on with the tree of an earlier supervisor, where it is still there.
+    pub(super) fn reuse(&mut self, path: &Path) {
+        cgroup::sweep_v1(&self.mounted);
+        match Tree::reuse(&self.mounted, path) {
+            Ok(tree) => {
+                self.limits.reuse(&tree);
+                self.tree = Ok(Some(tree));
+            }
+            // Then nothing lives in it.
+            Err(Errno::ENOENT) => {}
+            Err(errno) => log::warn!(
+                "the groups of tasks in {} are out of reach: {}",
+                path.display(),
+                errno.desc()
+            ),
+        }
+    }
+
+    /// The groups of runs in the tree.
+    pub(super) fn leaves(&self) -> Vec<String> {
+        match &self.tree {
+            Ok(Some(tree)) => tree.groups_in("."),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where groups are made, once there is such a place.
+    pub(super) fn tree_path(&self) -> Option<&Path> {
+        match &self.tree {
+            Ok(Some(tree)) => Some(tree.path()),
+            _ => None,
+        }
+    }
+
     /// Whether this process leaves its own group for one in its tree.
     pub(super) fn is_movable(&self) -> bool {
         self.own_process
@@ -238,6 +273,11 @@ impl Groups {
         if let Ok(Some(tree)) = &mut self.tree
             && let Err(reason) = tree.move_in()
         {
+            if tree.is_reused() {
+                // Tasks live in it.
+                log::warn!("the supervisor stays outside of its tree: {}", reason.0);
+                return;
+            }
             log::warn!("tasks get no cgroup: {}", reason.0);
             self.tree = Err(reason);
         }
@@ -255,6 +295,17 @@ impl Groups {
         match &self.tree {
             Ok(Some(tree)) => tree.kill_group(leaf),
             _ => Err(Errno::ENOENT),
+        }
+    }
+
+    /// Kills the commands that an earlier supervisor ran in a task: who asked for them is gone.
+    pub(super) fn kill_commands(&self, leaf: &str) {
+        let Ok(Some(tree)) = &self.tree else { return };
+        for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
+            let group = format!("{leaf}/{group}");
+            if let Err(errno) = tree.kill_group(&group) {
+                log::warn!("cannot kill cgroup {group}: {}", errno.desc());
+            }
         }
     }
 
@@ -352,7 +403,8 @@ impl Supervisor {
                 match owner {
                     Some(Holder::Run(task)) if waits(task) => self.run_over(task, oom_killed),
                     Some(Holder::Exec(exec)) => self.exec_group_gone(exec, key),
-                    Some(Holder::Run(_)) | None => {}
+                    Some(Holder::Run(_)) => {}
+                    None => self.look_at_groups_of_execs(None),
                 }
             }
             Progress::TryAgain(wait) => {

@@ -9,6 +9,7 @@ use super::start::{key_of, streams};
 use super::token::{GENERATION_MASK, Key, Owner};
 use super::{Supervisor, register};
 use crate::engine::Input;
+use crate::sys::adopted::{self, Ending};
 use crate::sys::failure::start_error;
 use crate::sys::reap::{Keep, Look};
 use crate::sys::spawn::{Child, Entry, Spawned, StatusPipe};
@@ -80,15 +81,18 @@ impl Supervisor {
     fn follow_init(&mut self, task: TaskId, child: Child, pipe: Option<StatusPipe>) {
         let Child { pid, pidfd } = child;
         let key = key_of(task);
+        let mark = self.mark_of(pid, pidfd.as_ref());
         let (pidfd, watched) = self.watch_process(key, pid, pidfd);
         let failure = pipe.as_ref().and_then(|pipe| self.watch_start(key, pipe).err());
         let Some(run) = self.runs.enter(task, pid, pidfd, watched) else { return };
+        run.mark = mark;
         let containment = run.containment;
         let (running, failed) = (pipe.is_none(), failure.is_some());
         match &mut run.start {
             Some(start) if !running => (start.pipe, start.failure) = (pipe, failure),
             start => *start = None,
         }
+        self.note_process(task);
         self.inputs.push_back((task, Input::Spawned { pid, containment }));
         if running {
             self.inputs.push_back((task, Input::ExecSucceeded));
@@ -102,16 +106,21 @@ impl Supervisor {
     pub(super) fn reap_init(&mut self, task: TaskId) -> bool {
         let Some(init) = self.runs.get(task).and_then(|run| run.init.as_ref()) else { return true };
         let pid = init.pid;
-        match reap::look(pid, Some(&init.pidfd), Keep::Nothing) {
-            Look::Alive => return false,
-            Look::Ended(_) | Look::Gone => {}
+        let adopted = self.runs.get(task).is_some_and(|run| run.adopted);
+        let look = || reap::look(pid, Some(&init.pidfd), Keep::Nothing);
+        let alive = match adopted {
+            true => adopted::ending(pid, init.pidfd.as_fd()) == Ending::Alive,
+            false => look() == Look::Alive,
+        };
+        if alive {
+            return false;
         }
         if let Some(run) = self.runs.get_mut(task) {
             // Closing it also takes it out of the epoll set.
             run.init = None;
         }
         self.runs.forget_pid(pid, task);
-        if self.child_signal.is_some() {
+        if self.child_signal.is_some() && !adopted {
             self.sweep.note_reaped(pid);
         }
         true

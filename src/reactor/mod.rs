@@ -4,6 +4,8 @@
 //! Readiness becomes inputs, the engine's actions become system calls. Order within a turn: what
 //! was asked, readiness, output, deadlines; after each the engine's output is taken out.
 
+mod adopted_end;
+mod adoption;
 mod api;
 mod ending;
 mod exec;
@@ -24,6 +26,7 @@ mod sampling;
 #[cfg(feature = "cli")]
 mod signals;
 mod start;
+mod store;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -37,6 +40,7 @@ pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Optio
 pub use sampling::Measurement;
 #[cfg(feature = "cli")]
 pub(crate) use signals::ProcessSignals;
+pub use store::{Counters, Kept, Note, Process, Store};
 pub use watch::{Ready, WatchId};
 
 use crate::engine::{Config, Engine, Input};
@@ -61,6 +65,7 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use store::Keeping;
 use token::Owner;
 use turn::Health;
 use watch::Watches;
@@ -117,6 +122,10 @@ pub struct Supervisor {
     next_ticket: u64,
     /// Descriptors that this process may have.
     descriptor_limit: u64,
+    /// Where the state is kept, if it is.
+    keeping: Option<Keeping>,
+    /// See [`Supervisor::is_resumed`].
+    resumed: bool,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
@@ -138,6 +147,10 @@ enum Due {
     Group(token::Key),
     /// Look for children whose signal was lost.
     Sweep,
+    /// How an adopted process has ended is not waited for any longer.
+    Status(TaskId),
+    /// Try again to keep the state.
+    Store,
 }
 
 impl Supervisor {
@@ -146,6 +159,19 @@ impl Supervisor {
     /// # Errors
     /// What the system refuses: descriptors, an epoll instance, a signalfd.
     pub fn new(options: Options) -> io::Result<Supervisor> {
+        Supervisor::begin(
+            options,
+            Config {
+                instance: new_instance(),
+                seed: own_process::random_u64(),
+                first_launch: 1,
+                first_run: 1,
+                first_event: 1,
+            },
+        )
+    }
+
+    fn begin(options: Options, config: Config) -> io::Result<Supervisor> {
         if options.exit_notification == ExitNotification::Sigchld && !options.own_process {
             let text = "exit notification by SIGCHLD needs a process of its own";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -172,14 +198,8 @@ impl Supervisor {
                 refuse_inherit: options.refuse_inherit,
             },
         );
-        let instance = format!("{:016x}", own_process::random_u64());
-        let engine = Engine::new(Config {
-            instance: instance.clone(),
-            seed: own_process::random_u64(),
-            first_launch: 1,
-            first_run: 1,
-            first_event: 1,
-        });
+        let instance = config.instance.clone();
+        let engine = Engine::new(config);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
         Ok(Supervisor {
             looks: Looks::new(options.own_process),
@@ -207,6 +227,8 @@ impl Supervisor {
             replies: VecDeque::new(),
             next_ticket: 1,
             descriptor_limit: own_process::descriptor_limit(),
+            keeping: None,
+            resumed: false,
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),
@@ -226,6 +248,11 @@ impl AsFd for Supervisor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         crate::sys::borrowed(&self.poll)
     }
+}
+
+/// The name of a new row of launches and events.
+pub(crate) fn new_instance() -> String {
+    format!("{:016x}", own_process::random_u64())
 }
 
 /// Takes a descriptor out again that stays open.

@@ -75,6 +75,9 @@ impl Supervisor {
     /// Has the rest of a run that no group holds looked for, and killed where that was decided.
     pub(super) fn look_at_rest(&mut self, task: TaskId) {
         let Some(run) = self.runs.get(task) else { return };
+        if run.adopted {
+            return self.look_at_adopted(task);
+        }
         if run.main == Main::Gone && !self.options.own_process {
             // Somebody else has reaped it: the number may be another's now.
             return self.emptied(task);
@@ -150,6 +153,9 @@ impl Supervisor {
 
     /// The living processes of a run's session and process group, the main one aside.
     pub(super) fn rest_of_session(&mut self, task: TaskId) -> Vec<Pid> {
+        if self.runs.get(task).is_some_and(|run| run.adopted) {
+            return self.left_of_adopted(task);
+        }
         let strays = self.strays();
         self.rest_among(&strays, task)
     }

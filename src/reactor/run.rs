@@ -3,7 +3,7 @@
 use super::output::ChildEnds;
 use super::token::Key;
 use crate::sys::spawn::{Placement, Plan, StatusPipe};
-use crate::vocabulary::{Containment, Pid, StartError, TaskId};
+use crate::vocabulary::{Containment, Mono, Pid, ProcessMark, StartError, TaskId};
 use std::collections::HashMap;
 use std::os::fd::{OwnedFd, RawFd};
 
@@ -30,6 +30,12 @@ pub(super) struct Run {
     pub(super) looks: u8,
     /// Sessions that descendants of the main process had made when it was told to stop.
     pub(super) sessions: Box<[i32]>,
+    /// What tells the main process from every other one; kept for a later supervisor.
+    pub(super) mark: Option<ProcessMark>,
+    /// An earlier supervisor has made it: its processes are not our children.
+    pub(super) adopted: bool,
+    /// The main process has ended, and how becomes known before this or not at all.
+    pub(super) status_until: Option<Mono>,
     /// Process 1 of its own pid namespace, as long as it is not reaped.
     pub(super) init: Option<Init>,
     /// All but the init is gone, which the end of the run waits for: what is known of the OOM
@@ -41,6 +47,8 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Init {
     pub(super) pid: Pid,
+    /// See [`Run::mark`].
+    pub(super) mark: Option<ProcessMark>,
     /// The loop watches it.
     pub(super) pidfd: OwnedFd,
 }
@@ -141,7 +149,7 @@ impl Runs {
     ) -> Option<&mut Run> {
         let run = self.slots.get_mut(task.index())?.as_mut().filter(|run| run.task == task)?;
         let init = run.pidfd.take()?;
-        run.init = Some(Init { pid: run.pid, pidfd: init });
+        run.init = Some(Init { pid: run.pid, mark: run.mark.take(), pidfd: init });
         self.unwatched -= usize::from(!run.watched);
         self.unwatched += usize::from(!watched);
         self.by_pid.insert(pid, task);

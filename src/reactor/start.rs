@@ -74,7 +74,7 @@ impl Starts {
 impl Supervisor {
     pub(super) fn start(&mut self, task: TaskId, run: u64) {
         let Some(identity) = self.engine.identity(task).cloned() else { return };
-        let outcome = self.try_start(task, run, &identity);
+        let outcome = self.note_intent().and_then(|()| self.try_start(task, run, &identity));
         if let Err(error) = outcome {
             self.inputs.push_back((task, Input::StartFailed(error)));
         }
@@ -189,6 +189,7 @@ impl Supervisor {
         };
         let Child { pid, pidfd } = child;
         let key = key_of(task);
+        let mark = self.mark_of(pid, pidfd.as_ref());
         let mut unwatched = None;
         let (pidfd, watched) = match &inside {
             None => self.watch_process(key, pid, pidfd),
@@ -218,7 +219,11 @@ impl Supervisor {
             sessions: Box::default(),
             init: None,
             over: None,
+            mark,
+            adopted: false,
+            status_until: None,
         });
+        self.note_process(task);
         if !preparing {
             self.inputs.push_back((task, Input::Spawned { pid, containment }));
         }

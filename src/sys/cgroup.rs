@@ -5,6 +5,7 @@
 
 mod controllers;
 mod devices;
+mod earlier;
 mod limits;
 mod settings;
 mod stale;
@@ -126,6 +127,8 @@ pub(crate) struct Tree {
     /// Where this process was before it moved into the tree's leaf.
     home: PathBuf,
     moved: bool,
+    /// An earlier supervisor has made it.
+    reused: bool,
 }
 
 /// The leaf that the supervisor moves into.
@@ -161,7 +164,7 @@ impl Tree {
             }
             let home = own.clone();
             return match open_directory(&path) {
-                Ok(directory) => Ok(Tree { path, directory, home, moved: false }),
+                Ok(directory) => Ok(Tree { path, directory, home, moved: false, reused: false }),
                 Err(errno) => {
                     let _ = std::fs::remove_dir(&path);
                     Err(cannot("open", &path, errno))
@@ -171,11 +174,30 @@ impl Tree {
         Err(NoTree(format!("{} is full of trees: remove the empty ones", above.display())))
     }
 
+    /// Whether an earlier supervisor has made it.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The groups in one of its groups, or in itself (`.`), but for our own.
+    pub(crate) fn groups_in(&self, name: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path.join(name)) else { return Vec::new() };
+        let groups = entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups
+            .filter_map(|group| group.file_name().into_string().ok())
+            .filter(|name| name != LEAF)
+            .collect()
+    }
+
     /// Moves this process into a leaf made anew. The kernel compares kill counters of our own
     /// group with those of a newborn's, so that a group that was killed once would cost us every
     /// launch; and no task's group may be an ancestor of ours.
     pub(crate) fn move_in(&mut self) -> Result<(), NoTree> {
         let leaf = self.path.join(LEAF);
+        if self.reused {
+            // That of the earlier one; where something lives in it, it cannot be made.
+            let _ = std::fs::remove_dir(&leaf);
+        }
         make_directory(&leaf).map_err(|errno| cannot("make", &leaf, errno))?;
         if let Err(errno) = join(&leaf) {
             let _ = std::fs::remove_dir(&leaf);

@@ -1,6 +1,7 @@
 //! The only system calls and the only `unsafe` of the crate.
 #![allow(unsafe_code)]
 
+pub(crate) mod adopted;
 #[cfg(feature = "cli")]
 pub(crate) mod blocked_signals;
 pub(crate) mod capabilities;
@@ -34,6 +35,7 @@ mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
 pub(crate) mod init;
+mod init_filter;
 pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;
@@ -82,6 +84,8 @@ pub(crate) mod service;
 pub(crate) mod sink;
 pub(crate) mod spawn;
 mod staging;
+#[cfg(feature = "control")]
+pub(crate) mod state_directory;
 mod status_pipe;
 mod task_directory;
 #[cfg(feature = "cli")]

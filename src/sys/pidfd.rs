@@ -34,6 +34,28 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), E
     Errno::result(result).map(drop)
 }
 
+/// `PIDFD_SIGNAL_PROCESS_GROUP`.
+const SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+
+/// Signals every member of the process group that this very process leads, or led while members
+/// of it are left (Linux 6.9, EINVAL before). `None` only asks whether there is one: else ESRCH.
+pub(crate) fn signal_group(pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
+    faults::check("pidfd_send_signal")?;
+    let number = signal.map_or(0, Signal::number);
+    let info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: as above.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            info,
+            SIGNAL_PROCESS_GROUP,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// `struct pidfd_info` of linux/pidfd.h as of Linux 6.15.
 #[repr(C)]
 #[derive(Default)]

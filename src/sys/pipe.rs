@@ -2,7 +2,7 @@
 
 use super::faults;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, splice};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, splice, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchown, mkfifo, pipe2, unlink};
@@ -63,12 +63,18 @@ pub(crate) fn make_named_pipe(
 
 fn open_named_pipe(path: &Path, owner: Option<Ids>) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
-    faults::check("open")?;
-    let reader = open(path, flags | OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?;
+    let reader = open_named_reader(path)?;
     give_to(reader.as_fd(), owner)?;
     faults::check("open")?;
     let writer = open(path, flags | OFlag::O_RDWR, Mode::empty())?;
     Ok((reader, writer))
+}
+
+/// The reading end of the FIFO at `path`, never blocking.
+pub(crate) fn open_named_reader(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    faults::check("open")?;
+    open(path, flags | OFlag::O_RDONLY, Mode::empty())
 }
 
 /// Takes away the name of a FIFO.
@@ -144,6 +150,53 @@ pub(crate) fn move_bytes(
     faults::check("splice")?;
     let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
     uninterrupted(|| splice(from, None, into, None, bytes, flags))
+}
+
+/// Moves at most `bytes` from a pipe into a regular file, to `offset`. Whatever becomes of us, what
+/// has left the pipe is in the file. EINVAL where the file system cannot, or the file is open for
+/// appending.
+pub(crate) fn move_bytes_to_file(
+    from: BorrowedFd<'_>,
+    into: BorrowedFd<'_>,
+    offset: u64,
+    bytes: usize,
+) -> Result<usize, Errno> {
+    faults::check("splice")?;
+    let mut offset = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
+    let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
+    uninterrupted(|| splice(from, None, into, Some(&mut offset), bytes, flags))
+}
+
+/// A pipe through which one can look at what stands in another.
+#[derive(Debug)]
+pub(crate) struct Peek {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Peek {
+    pub(crate) fn new() -> Result<Peek, Errno> {
+        faults::check("pipe2")?;
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        Ok(Peek { reader, writer })
+    }
+
+    /// Copies what stands at the beginning of a pipe into `buffer`, and leaves it there. How much
+    /// that is; 0 where nothing is in it and nobody writes.
+    pub(crate) fn look(&self, into: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+        faults::check("tee")?;
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+        let bytes = uninterrupted(|| tee(into, self.writer.as_fd(), buffer.len(), flags))?;
+        let mut seen = 0;
+        while seen < bytes {
+            match buffer.get_mut(seen..bytes).map(|rest| read(self.reader.as_fd(), rest)) {
+                Some(Ok(read)) if read > 0 => seen += read,
+                Some(Err(errno)) => return Err(errno),
+                _ => return Err(Errno::EIO),
+            }
+        }
+        Ok(bytes)
+    }
 }
 
 fn uninterrupted(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {

@@ -4,8 +4,11 @@
 use super::faults;
 use super::pipe::{Ids, give_to, reopen, set_nonblocking};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat, openat2, renameat,
+};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::uio::pread;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, mkfifoat, unlinkat};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -222,6 +225,26 @@ pub(crate) fn file_size(file: &OwnedFd) -> Result<u64, SinkError> {
     let stat =
         faults::check("fstat").and_then(|()| fstat(file)).map_err(failed("ask for its size"))?;
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+/// Has every write go to the end of an open file, or to where it is told.
+pub(crate) fn set_appending(file: &OwnedFd, on: bool) -> Result<(), Errno> {
+    faults::check("fcntl")?;
+    let mut flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_APPEND, on);
+    fcntl(file, FcntlArg::F_SETFL(flags)).map(drop)
+}
+
+/// The last bytes of an open file of this size, as many as fit; less where it cannot be read.
+pub(crate) fn tail<'b>(file: &OwnedFd, size: u64, buffer: &'b mut [u8]) -> &'b [u8] {
+    let start = size.saturating_sub(buffer.len() as u64);
+    let mut read = || {
+        let reader = reopen(file.as_fd(), OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+        faults::check("pread")?;
+        pread(&reader, buffer, i64::try_from(start).unwrap_or(i64::MAX))
+    };
+    let read = read().unwrap_or(0);
+    buffer.get(..read).unwrap_or_default()
 }
 
 /// A directory by its absolute path; links that somebody put there are the administrator's.

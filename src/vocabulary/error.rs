@@ -42,9 +42,31 @@ pub enum Stage {
     Exec,
     /// It took longer than it may.
     Timeout,
+    /// Taking it down for a later supervisor.
+    Journal,
 }
 
 impl Stage {
+    /// All of them.
+    pub const ALL: [Stage; 16] = [
+        Stage::User,
+        Stage::Lookup,
+        Stage::Directory,
+        Stage::Output,
+        Stage::Cgroup,
+        Stage::Limits,
+        Stage::Namespace,
+        Stage::Mount,
+        Stage::Network,
+        Stage::Capabilities,
+        Stage::Seccomp,
+        Stage::Landlock,
+        Stage::Clone,
+        Stage::Exec,
+        Stage::Timeout,
+        Stage::Journal,
+    ];
+
     /// Its name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,6 +85,7 @@ impl Stage {
             Stage::Clone => "clone",
             Stage::Exec => "exec",
             Stage::Timeout => "timeout",
+            Stage::Journal => "journal",
         }
     }
 }

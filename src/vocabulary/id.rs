@@ -24,6 +24,22 @@ impl fmt::Display for Pid {
     }
 }
 
+/// What tells a process from every other one of this boot: its number alone may become another's.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum ProcessMark {
+    /// The inode of its pidfd, which is never used again (pidfs, Linux 6.9).
+    Inode(u64),
+    /// When it started, as field 22 of proc_pid_stat(5) says.
+    Start {
+        /// Clock ticks since the boot.
+        ticks: u64,
+        /// Inode of the time namespace in which this was read.
+        time_namespace: u64,
+        /// Inode of the pid namespace in which this was read.
+        pid_namespace: u64,
+    },
+}
+
 /// A task in this supervisor: a place in its table and the generation of that place, so that the
 /// id of a task that was removed never means another one.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

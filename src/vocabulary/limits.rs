@@ -48,6 +48,17 @@ pub const PIPE_BYTES_DEFAULT: usize = 64 << 10;
 pub const PIPE_IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Grown pipes in all: past pipe-user-pages-soft the kernel gives new pipes of one page only.
 pub const GROWN_PIPES_MAX: usize = 32;
+/// How soon it is tried again to keep the state where that has failed (disk full).
+pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// How long the parent of an adopted process is waited for to reap it, where only that tells how
+/// it ended.
+pub const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+/// A journal that is shorter is not written anew, however little of it still holds.
+pub const JOURNAL_BYTES_MIN: u64 = 1 << 20;
+/// A journal is written anew once it has grown to so many times what it was then.
+pub const JOURNAL_GROWTH: u64 = 4;
+/// Longest line of a journal that is read: a task is at most a message, told as JSON.
+pub const JOURNAL_LINE_BYTES_MAX: usize = 8 << 20;
 /// A write to a regular file that takes longer is logged with its path.
 pub const SLOW_WRITE: Duration = Duration::from_millis(50);
 /// Starts in one turn of the loop, about 0.1 ms each, so that calls are answered meanwhile.

@@ -29,7 +29,7 @@ pub use deadlines::Deadlines;
 pub use error::{InvalidField, RequestError, Stage, StartError};
 pub use event::{Event, EventKind};
 pub use exec::{ExecId, ExecSpec, ExecStreams, Executed, WindowSize};
-pub use id::{LaunchNumber, Pid, TaskId, Ticket};
+pub use id::{LaunchNumber, Pid, ProcessMark, TaskId, Ticket};
 pub use identity::Identity;
 pub use request::{Answer, IfExists, Reply, Request};
 pub use resources::{Device, Isolation, Mount, PathRule, Propagation, Resources};

@@ -70,6 +70,8 @@ pub(crate) struct Faults {
     pub(crate) noise: u64,
     /// Who asked does not wait for the answer.
     pub(crate) abandons: u64,
+    /// The supervisor dies, of a thousand; only where its state is taken down.
+    pub(crate) deaths: u64,
 }
 
 impl Faults {
@@ -96,6 +98,7 @@ impl Faults {
             oom: knob(),
             noise: knob(),
             abandons: knob(),
+            deaths: 0,
         }
     }
 }

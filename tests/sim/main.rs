@@ -9,7 +9,9 @@
 mod check;
 mod commands;
 mod commands_check;
+mod crashes;
 mod fault;
+mod journal;
 mod kinds;
 mod noise;
 mod scenes;

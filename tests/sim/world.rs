@@ -4,6 +4,7 @@
 use crate::check::Checker;
 use crate::commands::{self, Commands};
 use crate::fault::{Faults, Random};
+use crate::journal::Journal;
 use crate::users::any_request;
 use ostler::engine::{Action, Config, Engine, ExecInput, Input, Output, Updated};
 use ostler::{
@@ -18,10 +19,12 @@ pub(crate) struct World {
     pub(crate) check: Checker,
     pub(crate) random: Random,
     pub(crate) faults: Faults,
+    /// What outlives the supervisor, where that may die.
+    pub(crate) journal: Option<Journal>,
     now: Mono,
     /// What happens when, by itself.
     pub(crate) agenda: BTreeMap<(Mono, u64), Due>,
-    runs: BTreeMap<TaskId, Run>,
+    pub(crate) runs: BTreeMap<TaskId, Run>,
     pub(crate) commands: Commands,
     order: u64,
     pub(crate) next_pid: i32,
@@ -36,19 +39,26 @@ pub(crate) enum Due {
 }
 
 /// The processes of a run.
-#[derive(Clone)]
-struct Run {
-    number: u64,
+#[derive(Clone, Default)]
+pub(crate) struct Run {
+    pub(crate) number: u64,
     pid: Option<Pid>,
-    exec: bool,
-    aborted: bool,
-    main: bool,
-    main_told: bool,
-    rest: u64,
-    awaits_empty: bool,
-    empty: bool,
+    pub(crate) exec: bool,
+    pub(crate) aborted: bool,
+    pub(crate) main: bool,
+    pub(crate) main_told: bool,
+    pub(crate) rest: u64,
+    pub(crate) awaits_empty: bool,
+    pub(crate) empty: bool,
     stubborn: bool,
     oom: bool,
+}
+
+impl Run {
+    /// Nothing of it is there.
+    pub(crate) fn gone(number: u64) -> Run {
+        Run { number, ..Run::default() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +90,7 @@ impl World {
             check: Checker::default(),
             random,
             faults,
+            journal: None,
             now: Mono::default(),
             agenda: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -188,6 +199,12 @@ impl World {
     pub(crate) fn drain(&mut self, expired: bool) {
         let now = self.now();
         while let Some(output) = self.engine.next_output() {
+            if let Output::Do(_, Action::Spawn { .. }) = output {
+                self.take_down();
+            }
+            if self.dies() {
+                return self.die();
+            }
             self.check.output(now, &output, &self.engine);
             match output {
                 Output::Do(task, action) => self.perform(task, action),
@@ -195,6 +212,7 @@ impl World {
                 Output::ExecEnded(_) | Output::Reply(..) | Output::Event(_) => {}
             }
         }
+        self.take_down();
         self.check.after_step(now, &self.engine, expired);
     }
 
@@ -283,7 +301,10 @@ impl World {
         let untold = self.random.percent(50);
         let wait = self.kill_delay();
         let Some(run) = self.runs.get_mut(&task) else { return };
-        run.aborted = true;
+        if std::mem::replace(&mut run.aborted, true) {
+            // By the supervisor that found it.
+            return;
+        }
         if run.pid.is_none() || !races {
             return self.later(task, wait, Happening::Aborted);
         }
@@ -333,7 +354,7 @@ impl World {
         self.later(task, late, Happening::Tell(Input::OutputDelivered));
     }
 
-    fn later(&mut self, task: TaskId, wait: Duration, happening: Happening) {
+    pub(crate) fn later(&mut self, task: TaskId, wait: Duration, happening: Happening) {
         let number = self.runs.get(&task).map_or(0, |run| run.number);
         self.order += 1;
         self.agenda.insert((self.now + wait, self.order), Due::Run(task, number, happening));

@@ -70,8 +70,12 @@ impl Daemon {
         // Before anything is done to the process: another daemon may be there.
         let bound = settings.socket.as_deref().map(|path| Socket::bind(path, gid)).transpose();
         let (socket, listener) = bound.map_err(Refusal::failed)?.unzip();
-        let mut supervisor =
-            Supervisor::new(settings.options).map_err(failed("cannot set up the supervisor"))?;
+        let mut supervisor = match settings.options.state_dir {
+            Some(_) => Supervisor::reopen(settings.options).map_err(Refusal::failed),
+            None => {
+                Supervisor::new(settings.options).map_err(failed("cannot set up the supervisor"))
+            }
+        }?;
         let signals = ProcessSignals::catch(&mut supervisor, &CAUGHT)
             .map_err(failed("cannot catch signals"))?;
         let mut server = Server::new(&supervisor, settings.server);
@@ -109,6 +113,8 @@ impl Daemon {
 
     fn until_the_end(mut self) -> Result<(), Refusal> {
         let mut events = Vec::new();
+        // What an earlier daemon has left is taken over before anybody is told of it.
+        self.turn(Some(Duration::ZERO), &mut events)?;
         loop {
             self.server.dispatch(&mut self.supervisor, &events);
             self.log(&mut events);
@@ -120,10 +126,15 @@ impl Daemon {
             self.metrics.dispatch(&mut self.supervisor);
             self.memory.look(self.supervisor.tasks().len());
             let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
-            self.supervisor.turn(waits.into_iter().flatten().min(), &mut events).map_err(
-                |error| Refusal::failed(format_args!("the loop has failed: {}", cause(&error))),
-            )?;
+            self.turn(waits.into_iter().flatten().min(), &mut events)?;
         }
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Refusal> {
+        let turned = self.supervisor.turn(wait, events);
+        turned.map_err(|error| {
+            Refusal::failed(format_args!("the loop has failed: {}", cause(&error)))
+        })
     }
 
     fn log(&mut self, events: &mut Vec<Event>) {

@@ -11,10 +11,9 @@ use crate::vocabulary::cause;
 use crate::vocabulary::limits::{METRICS_INTERVAL_DEFAULT, STATS_INTERVAL_MIN};
 use nix::errno::Errno;
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,7 +95,7 @@ impl Settings {
             reloads: arguments.tasks.as_deref().is_some_and(|path| path != Path::new("-")),
         };
         Ok(Settings {
-            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))?,
+            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio)),
             server,
             socket,
             listeners,
@@ -155,13 +154,8 @@ fn metrics_target(path: &Path) -> MetricsTarget {
     }
 }
 
-fn options(arguments: &DaemonArguments, stdio: bool) -> Result<Options, Refusal> {
-    if let Some(directory) = &arguments.state {
-        make_private(directory).map_err(|error| {
-            Refusal::failed(format_args!("make the directory {directory:?}: {}", cause(&error)))
-        })?;
-    }
-    Ok(Options {
+fn options(arguments: &DaemonArguments, stdio: bool) -> Options {
+    Options {
         state_dir: arguments.state.clone(),
         cgroup: match arguments.cgroup {
             CgroupChoice::Auto => CgroupMode::Auto,
@@ -176,14 +170,6 @@ fn options(arguments: &DaemonArguments, stdio: bool) -> Result<Options, Refusal>
         own_process: true,
         refuse_inherit: stdio,
         ..Options::default()
-    })
-}
-
-/// One that is there is left as it is.
-fn make_private(directory: &Path) -> io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        made => made,
     }
 }
 

@@ -7,7 +7,7 @@ use super::settings;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
 use crate::reactor::Supervisor;
-use crate::vocabulary::{Reply, TaskSpec, Ticket};
+use crate::vocabulary::{Reply, StateName, TaskSpec, Ticket};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
@@ -23,7 +23,8 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Begins to launch what the file says. What is there already, from before the daemon began,
-    /// counts as the file's own: it is left alone where it is the same.
+    /// counts as the file's own: it is left alone where it is the same. Exited tasks are launched
+    /// again, unless the daemon goes on where an earlier one was killed.
     pub(super) fn start(
         file: Option<PathBuf>,
         tasks: TaskFile,
@@ -31,11 +32,17 @@ impl Tasks {
     ) -> Tasks {
         let mut declared = Declared::default();
         for name in tasks.tasks.iter().filter_map(|spec| spec.name.as_deref()) {
-            let status = supervisor.find(name).and_then(|task| supervisor.status(task));
-            if let (Some(task), Some(status)) = (supervisor.find(name), status) {
-                let spec = status.identity.spec().into_owned();
-                declared.insert(TaskSpec { name: Some(name.to_owned()), ..spec }, task);
+            let Some(task) = supervisor.find(name) else { continue };
+            let Some(status) = supervisor.status(task) else { continue };
+            if status.state == StateName::Exited && !supervisor.is_resumed() {
+                // It was stopped with an earlier daemon or by a reboot: this is a new beginning.
+                if let Err(error) = supervisor.remove(task, false) {
+                    log::warn!("task={name} cannot be launched anew: {error}");
+                }
+                continue;
             }
+            let name = Some(name.to_owned());
+            declared.insert(TaskSpec { name, ..status.identity.spec().into_owned() }, task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
         let change = (changes != Changes::default())

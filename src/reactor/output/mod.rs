@@ -4,8 +4,11 @@
 //! one shared buffer, or straight from pipe to pipe, to the sink. Nothing relayed is dropped: a
 //! sink without room holds up its own task alone, a sink that fails is tried again.
 
+mod adopt;
 mod budget;
 mod cut;
+mod durable;
+mod look;
 mod open;
 mod rotation;
 mod settle;
@@ -22,6 +25,7 @@ use crate::reactor::token::Key;
 use crate::sys::pipe::Ids;
 use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
 use budget::{PipeBudget, Ready};
+use look::Look;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -69,8 +73,8 @@ pub(crate) struct Relay {
     timers: Deadlines<(Key, Timer)>,
     news: VecDeque<(TaskId, Input)>,
     pipes: PipeBudget,
-    /// Shared by all streams; made when the first one needs it.
-    buffer: Vec<u8>,
+    /// Shared by all streams.
+    look: Look,
     relayed: u64,
 }
 
@@ -137,7 +141,7 @@ impl Relay {
             timers: Deadlines::default(),
             news: VecDeque::new(),
             pipes: PipeBudget::new(),
-            buffer: Vec::new(),
+            look: Look::default(),
             relayed: 0,
         }
     }

@@ -1,14 +1,15 @@
 //! A file that is rotated: when it is full, the next one begins at a line end.
 
 use super::cut::{Cut, Fill};
+use super::look::Look;
 use crate::sys::pipe::{self, Ids};
-use crate::sys::sink::{Place, SinkError, file_size};
+use crate::sys::sink::{self, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
     RELAY_BUFFER_BYTES, SINK_LOG_EVERY, SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
 };
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,13 @@ pub(super) struct RotatedFile {
     max_size: u64,
     owner: Option<Ids>,
     file: OwnedFd,
+    /// What is written goes to its end, wherever that is.
+    appending: bool,
     /// Of the current file, where files are counted.
     number: u64,
     fill: Fill,
+    /// How long the file's last line is was not looked at.
+    line_unknown: bool,
     /// Most files never have any.
     trouble: Option<Box<Trouble>>,
 }
@@ -81,8 +86,10 @@ impl RotatedFile {
             max_size,
             owner,
             file,
+            appending: true,
             number,
             fill,
+            line_unknown: fill.size > 0,
             trouble: None,
         })
     }
@@ -104,22 +111,74 @@ impl RotatedFile {
         self.trouble.as_mut().and_then(|trouble| trouble.complaint.take())
     }
 
+    /// Moves some of what stands in a pipe, at most `budget` bytes, without taking it into our
+    /// memory: what has left the pipe is in the file, whatever becomes of us. 0: nothing is in it
+    /// and nobody writes; EAGAIN: nothing is in it; EINVAL: that cannot be done with this file.
+    pub(super) fn take(
+        &mut self,
+        source: BorrowedFd<'_>,
+        budget: usize,
+        look: &mut Look,
+        now: Mono,
+    ) -> Result<usize, Errno> {
+        let most = budget.min(RELAY_BUFFER_BYTES);
+        loop {
+            if std::mem::take(&mut self.appending) {
+                sink::set_appending(&self.file, false).map_err(|_| Errno::EINVAL)?;
+            }
+            let size = file_size(&self.file).map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
+            self.line_unknown |= size != self.fill.size;
+            self.fill.size = size;
+            if self.max_size.saturating_sub(size) >= (most + RELAY_BUFFER_BYTES) as u64 {
+                let moved = self.move_timed(source, most)?;
+                self.fill.size += moved as u64;
+                self.line_unknown |= moved > 0;
+                return Ok(moved);
+            }
+            if std::mem::take(&mut self.line_unknown) {
+                let mut end = Fill::default();
+                end.add(sink::tail(&self.file, size, &mut look.buffer));
+                self.fill.line = end.line;
+            }
+            let seen = look.look(source, most)?;
+            if seen.is_empty() {
+                return Ok(0);
+            }
+            let Some(bytes) = self.next_cut(seen, now) else { continue };
+            let part = seen.get(..bytes).unwrap_or(seen);
+            let moved = self.move_timed(source, part.len())?;
+            self.fill.add(part.get(..moved).unwrap_or(part));
+            return Ok(moved);
+        }
+    }
+
+    /// How much of `data` goes into the current file; `None`: there is another one now.
+    fn next_cut(&mut self, data: &[u8], now: Mono) -> Option<usize> {
+        match self.fill.cut(data, self.max_size) {
+            Cut::Write(bytes) => Some(bytes),
+            Cut::Rotate if self.retry().is_none_or(|(at, _)| at <= now) => {
+                match self.rotate() {
+                    Ok(()) => self.trouble = None,
+                    Err(error) => self.rotation_failed(&error, now),
+                }
+                None
+            }
+            // A file that is too large is better than output that is held up.
+            Cut::Rotate => Some(data.len()),
+        }
+    }
+
     /// Writes `data`, into as many files as it takes; how much was written, and why not all.
     pub(super) fn write(&mut self, data: &[u8], now: Mono) -> (usize, Result<(), Errno>) {
+        if !self.appending {
+            if let Err(errno) = sink::set_appending(&self.file, true) {
+                return (0, Err(errno));
+            }
+            self.appending = true;
+        }
         let mut written = 0;
         while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
-            let bytes = match self.fill.cut(rest, self.max_size) {
-                Cut::Write(bytes) => bytes,
-                Cut::Rotate if self.retry().is_none_or(|(at, _)| at <= now) => {
-                    match self.rotate() {
-                        Ok(()) => self.trouble = None,
-                        Err(error) => self.rotation_failed(&error, now),
-                    }
-                    continue;
-                }
-                // A file that is too large is better than output that is held up.
-                Cut::Rotate => rest.len(),
-            };
+            let Some(bytes) = self.next_cut(rest, now) else { continue };
             let part = rest.get(..bytes.min(RELAY_BUFFER_BYTES)).unwrap_or(rest);
             match self.write_timed(part) {
                 Ok(bytes) => {
@@ -135,20 +194,31 @@ impl RotatedFile {
     fn write_timed(&mut self, part: &[u8]) -> Result<usize, Errno> {
         let begun = Instant::now();
         let result = pipe::write(self.file.as_fd(), part);
+        self.note_time(begun, part.len());
+        match result {
+            // A file that takes nothing and says nothing would be tried for ever.
+            Ok(0) => Err(Errno::EIO),
+            result => result,
+        }
+    }
+
+    fn move_timed(&mut self, source: BorrowedFd<'_>, bytes: usize) -> Result<usize, Errno> {
+        let begun = Instant::now();
+        let result = pipe::move_bytes_to_file(source, self.file.as_fd(), self.fill.size, bytes);
+        self.note_time(begun, bytes);
+        result
+    }
+
+    fn note_time(&mut self, begun: Instant, bytes: usize) {
         let took = begun.elapsed();
         if took > SLOW_WRITE && self.may_tell_slow() {
             self.trouble().slow_said = Some(begun);
             log::warn!(
                 "slow write: path={:?} bytes={} took_ms={}: every task waited meanwhile",
                 self.path(),
-                part.len(),
+                bytes,
                 took.as_millis()
             );
-        }
-        match result {
-            // A file that takes nothing and says nothing would be tried for ever.
-            Ok(0) => Err(Errno::EIO),
-            result => result,
         }
     }
 
@@ -171,6 +241,8 @@ impl RotatedFile {
         };
         let size = file_size(&file)?;
         self.file = file;
+        self.appending = true;
+        self.line_unknown = false;
         self.number = number;
         self.fill = Fill { size, line: 0 };
         match self.numbering {

@@ -25,6 +25,8 @@ pub(super) struct Source {
     pub(super) seen_full: bool,
     /// It was made larger.
     pub(super) grown: Option<Grown>,
+    /// An earlier supervisor has made it, and nobody was seen to hold it since.
+    pub(super) orphaned: bool,
 }
 
 impl Source {
@@ -52,9 +54,35 @@ impl Source {
             };
             start_error(Stage::Output, errno, what)
         })?;
-        let source =
-            Source { fd, run, file, read_on: false, bulk: false, seen_full: false, grown: None };
-        Ok((source, task_end))
+        Ok((Source::new(fd, run, file), task_end))
+    }
+
+    fn new(fd: OwnedFd, run: u64, file: Option<Box<Path>>) -> Source {
+        Source {
+            fd,
+            run,
+            file,
+            read_on: false,
+            bulk: false,
+            seen_full: false,
+            grown: None,
+            orphaned: false,
+        }
+    }
+
+    /// Our end of a pipe that an earlier supervisor has made in the state directory.
+    pub(super) fn reopen(
+        state_dir: &Path,
+        (name, run, kind): (&str, u64, StreamKind),
+    ) -> Result<Source, Errno> {
+        let file = state_dir.join(path_of_pipe(name, run, kind)).into_boxed_path();
+        let fd = pipe::open_named_reader(&file)?;
+        Ok(Source { orphaned: true, read_on: true, ..Source::new(fd, run, Some(file)) })
+    }
+
+    /// It outlives us: what leaves it must not pass through our memory, which does not.
+    pub(super) fn is_durable(&self) -> bool {
+        self.file.is_some()
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -65,6 +93,11 @@ impl Source {
     pub(super) fn waiting_bytes(&self) -> u64 {
         // Asking a pipe cannot fail; if it does, reading tells.
         pipe::waiting_bytes(self.fd()).unwrap_or(0) as u64
+    }
+
+    /// Whether nothing is in it now.
+    pub(super) fn is_empty(&self) -> bool {
+        pipe::waiting_bytes(self.fd()) == Ok(0)
     }
 
     /// Closes it, its name goes too. Merely dropped, it stays for the next supervisor.

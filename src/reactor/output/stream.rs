@@ -1,5 +1,7 @@
 //! One relayed stream: from the pipes of its task's runs to its target, in order.
 
+use super::durable::move_durably;
+use super::look::Look;
 use super::source::Source;
 use super::target::{Fifo, Refusal, Target};
 use crate::sys::pipe;
@@ -48,6 +50,8 @@ pub(super) struct Stream {
     pub(super) alone_since: Mono,
     /// Looks for a reader since the run ended or the task exited.
     pub(super) looks: u8,
+    /// A pipe had no writer any more when it was found: what was in it is gone.
+    pub(super) lost_unseen: bool,
 }
 
 /// What a stream has that cannot go on.
@@ -94,7 +98,8 @@ pub(super) enum Flow {
 }
 
 /// How one step of a pass ended.
-enum Step {
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Step {
     /// There may be more in this source.
     More,
     /// There is no more now.
@@ -125,6 +130,7 @@ impl Stream {
             closing: false,
             alone_since: Mono::default(),
             looks: 0,
+            lost_unseen: false,
         }
     }
 
@@ -180,9 +186,9 @@ impl Stream {
 
     /// Moves what is there, up to what one stream may in one turn, and not long after `until`.
     /// What was moved, and how it ended.
-    pub(super) fn pass(&mut self, buffer: &mut [u8], now: Mono, until: Instant) -> (usize, Flow) {
+    pub(super) fn pass(&mut self, look: &mut Look, now: Mono, until: Instant) -> (usize, Flow) {
         let mut moved = 0;
-        let flow = self.pass_counted(buffer, now, until, &mut moved);
+        let flow = self.pass_counted(look, now, until, &mut moved);
         if moved > 0 {
             self.moved_at = now;
             self.owed = self.owed.saturating_sub(moved as u64);
@@ -195,7 +201,7 @@ impl Stream {
 
     fn pass_counted(
         &mut self,
-        buffer: &mut [u8],
+        look: &mut Look,
         now: Mono,
         until: Instant,
         moved: &mut usize,
@@ -215,7 +221,9 @@ impl Stream {
             if left == 0 || (*moved > 0 && Instant::now() >= until) {
                 return Flow::More;
             }
-            match self.step(index, buffer, left, now, moved) {
+            let step = self.step(index, look, left, now, moved);
+            self.note_orphan(index, step);
+            match step {
                 Step::More => {}
                 Step::Empty => index += 1,
                 Step::End => self.sources.remove(index).discard(),
@@ -225,10 +233,45 @@ impl Stream {
         Flow::Idle
     }
 
+    /// A pipe that nobody holds any more when it is found has lost what was in it; what does not
+    /// end at once has somebody who does.
+    fn note_orphan(&mut self, index: usize, step: Step) {
+        if let Some(source) = self.sources.get_mut(index)
+            && std::mem::take(&mut source.orphaned)
+        {
+            self.lost_unseen |= step == Step::End;
+        }
+    }
+
     fn step(
         &mut self,
         index: usize,
-        buffer: &mut [u8],
+        look: &mut Look,
+        budget: usize,
+        now: Mono,
+        moved: &mut usize,
+    ) -> Step {
+        let Some(source) = self.sources.get_mut(index) else { return Step::Empty };
+        if source.is_durable() && !self.splice_refused {
+            match move_durably(source, &mut self.target, budget, look, now) {
+                Some((bytes, step)) => {
+                    *moved += bytes;
+                    if bytes >= SPLICE_BYTES_MIN {
+                        self.bulk_at = now;
+                    }
+                    return step;
+                }
+                None => self.splice_refused = true,
+            }
+        }
+        self.copy(index, look, budget, now, moved)
+    }
+
+    /// Moves some by way of our memory, or from pipe to pipe where much waits.
+    fn copy(
+        &mut self,
+        index: usize,
+        look: &mut Look,
         budget: usize,
         now: Mono,
         moved: &mut usize,
@@ -247,7 +290,7 @@ impl Stream {
             // More than this goes the other way, so that little is ever left over.
             read_most = SPLICE_BYTES_MIN;
         }
-        let buffer = match buffer.get_mut(..read_most) {
+        let buffer = match look.buffer.get_mut(..read_most) {
             Some(buffer) => buffer,
             None => return Step::Empty,
         };

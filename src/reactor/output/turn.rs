@@ -8,9 +8,7 @@ use super::{Relay, Timer};
 use crate::engine::Input;
 use crate::reactor::token::{Key, Owner};
 use crate::vocabulary::Mono;
-use crate::vocabulary::limits::{
-    DRAIN_PATIENCE, LINGER_LOOK, PIPE_IDLE_AFTER, RELAY_BUFFER_BYTES, RELAY_TURN_TIME,
-};
+use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER_LOOK, PIPE_IDLE_AFTER, RELAY_TURN_TIME};
 use nix::errno::Errno;
 use std::time::Instant;
 
@@ -66,11 +64,21 @@ impl Relay {
     }
 
     fn serve(&mut self, now: Mono, key: Key, until: Instant) {
-        self.buffer.resize(RELAY_BUFFER_BYTES, 0);
+        self.look.prepare();
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.queued = false;
-        let (moved, flow) = stream.pass(&mut self.buffer, now, until);
+        let (moved, flow) = stream.pass(&mut self.look, now, until);
         self.relayed += moved as u64;
+        if std::mem::take(&mut stream.lost_unseen) {
+            let (task, kind) = (stream.task, stream.kind);
+            log::error!(
+                "output lost: task={} stream={}: it ended while no supervisor was there",
+                self.name_of(task),
+                kind.as_str()
+            );
+            self.news.push_back((task, Input::OutputLost { stream: kind, bytes: None }));
+        }
+        let Some(stream) = self.streams.get_mut(key) else { return };
         if let Target::File(file) = &mut stream.target
             && let Some(complaint) = file.take_complaint()
         {

@@ -24,9 +24,9 @@ pub(crate) struct System<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     /// Made when first needed, and never taken out.
-    branches: Vec<Branch>,
+    pub(super) branches: Vec<Branch>,
     /// By the name of its group, in which branches a run has one.
-    runs: HashMap<String, Vec<usize>>,
+    pub(super) runs: HashMap<String, Vec<usize>>,
     /// Groups that were in use when they were to be removed.
     left: Vec<PathBuf>,
     /// The controllers that count in every group of the tree.
@@ -85,9 +85,11 @@ impl Limits {
             let seat = match (lifts, run) {
                 (true, None) => None,
                 (true, Some(run)) => self.seat_in_use(system, controller, run),
-                (false, _) => Some(
-                    self.seat(system, controller).map_err(|reason| Refused { field, reason })?,
-                ),
+                (false, run) => {
+                    let used = run.and_then(|run| self.seat_in_use(system, controller, run));
+                    let seat = used.map_or_else(|| self.seat(system, controller), Ok);
+                    Some(seat.map_err(|reason| Refused { field, reason })?)
+                }
             };
             let Some(seat) = seat else { continue };
             let (Some(directory), version) = (self.directory(system, seat), seat.version()) else {
@@ -135,7 +137,7 @@ impl Limits {
         controller: Controller,
     ) -> Option<Result<usize, NoTree>> {
         let (_, own) = system.mounted.v1.iter().find(|(found, _)| *found == controller)?;
-        if let Some(index) = self.branches.iter().position(|branch| branch.is_of(own)) {
+        if let Some(index) = self.branches.iter().position(|branch| branch.is_ours(own)) {
             return Some(Ok(index));
         }
         Some(Branch::make(own).map(|branch| {
@@ -152,8 +154,9 @@ impl Limits {
             return Some(Seat::V2);
         }
         let (_, own) = system.mounted.v1.iter().find(|(found, _)| *found == controller)?;
-        let index = self.branches.iter().position(|branch| branch.is_of(own))?;
-        self.runs.get(run)?.contains(&index).then_some(Seat::V1(index))
+        let is_there =
+            |index: &&usize| self.branches.get(**index).is_some_and(|branch| branch.is_of(own));
+        self.runs.get(run)?.iter().find(is_there).map(|&index| Seat::V1(index))
     }
 
     fn directory<'a>(&'a self, system: System<'a>, seat: Seat) -> Option<&'a Path> {

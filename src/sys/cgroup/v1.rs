@@ -15,6 +15,8 @@ pub(super) struct Branch {
     /// This process's own group.
     own: PathBuf,
     path: PathBuf,
+    /// An earlier supervisor has made it: nothing is made in it any more.
+    earlier: bool,
 }
 
 impl Branch {
@@ -27,12 +29,22 @@ impl Branch {
                 Err(Errno::EEXIST) => continue,
                 Err(errno) => return Err(cannot("make", &path, errno)),
             }
-            let branch = Branch { own: own.to_owned(), path };
+            let branch = Branch { own: own.to_owned(), path, earlier: false };
             prepare(own, &branch.path)
                 .map_err(|errno| cannot("prepare the cpuset of", &branch.path, errno))?;
             return Ok(branch);
         }
         Err(NoTree(format!("{} is full of trees: remove the empty ones", own.display())))
+    }
+
+    /// That of an earlier supervisor, which some of its runs still have groups in.
+    pub(super) fn of_earlier(own: &Path, path: &Path) -> Branch {
+        Branch { own: own.to_owned(), path: path.to_owned(), earlier: true }
+    }
+
+    /// Whether it is the one in which groups are made.
+    pub(super) fn is_ours(&self, own: &Path) -> bool {
+        self.is_of(own) && !self.earlier
     }
 
     pub(super) fn is_of(&self, own: &Path) -> bool {

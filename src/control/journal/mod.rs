@@ -1,0 +1,205 @@
+//! The journal: what a supervisor does, taken down in its state directory line by line, so that
+//! the next one goes on with its tasks whatever becomes of this one. docs/state.md describes it.
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+mod line;
+mod reading;
+mod state;
+
+use crate::engine::Change;
+use crate::reactor::{Counters, Note, Options, Store, Supervisor};
+use crate::sys::state_directory::{StateDirectory, open_for_adding};
+use crate::vocabulary::limits::{JOURNAL_BYTES_MIN, JOURNAL_GROWTH};
+use line::{Header, ProcessLine, Written, WrittenTask};
+use serde::Serialize;
+use state::StateLine;
+use std::fs::File;
+use std::io::{self, Write};
+
+/// Raised where an older reader would go wrong.
+const FORMAT: u32 = 1;
+const NAME: &str = "journal";
+const NEW_NAME: &str = "journal.new";
+
+impl Supervisor {
+    /// A supervisor that keeps its state in [`Options::state_dir`], and goes on with the tasks that
+    /// an earlier one has left there: killed, or dropped with tasks that live.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ostler::{EventKind, Options, StateName, Supervisor, TaskSpec};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options { state_dir: Some(dir.path().join("state")), ..Options::default() };
+    /// let mut first = Supervisor::reopen(options.clone())?;
+    /// let args = vec!["60".into()];
+    /// let spec = TaskSpec { name: Some("t".into()), args, ..TaskSpec::new("sleep") };
+    /// let task = first.launch(spec)?;
+    /// let pid = first.status(task).and_then(|status| status.pid);
+    /// drop(first);
+    /// let mut second = Supervisor::reopen(options)?;
+    /// let task = second.find("t").ok_or("lost")?;
+    /// let status = second.status(task).ok_or("lost")?;
+    /// assert!(status.pid == pid && status.adopted);
+    /// # second.remove(task, true)?;
+    /// # let mut events: Vec<ostler::Event> = Vec::new();
+    /// # let pid = nix::unistd::Pid::from_raw(pid.ok_or("no process")?.number());
+    /// # while second.status(task).is_some() {
+    /// #     second.turn(Some(std::time::Duration::from_millis(10)), &mut events)?;
+    /// #     let _ = nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A state directory that is in use, not for us alone, not local or cannot be written; a
+    /// journal of a later version; what the system refuses.
+    pub fn reopen(options: Options) -> io::Result<Supervisor> {
+        let Some(path) = options.state_dir.as_deref() else {
+            let text = "a supervisor without a state directory has nothing to go on with";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        let directory = StateDirectory::take(path)?;
+        let options = Options { state_dir: Some(directory.path().to_owned()), ..options };
+        let kept = reading::read(&directory.join(NAME))?;
+        let journal = Journal::new(directory, kept.instance.clone());
+        let path = journal.directory.join(NAME);
+        Supervisor::with_store(options, Box::new(journal), kept).map_err(|error| {
+            io::Error::new(error.kind(), format!("take over what {path:?} tells: {error}"))
+        })
+    }
+}
+
+/// The journal as it is written.
+#[derive(Debug)]
+struct Journal {
+    directory: StateDirectory,
+    /// Absent before the first snapshot.
+    file: Option<File>,
+    header: Header,
+    /// Lines that are not in the file yet.
+    lines: Vec<u8>,
+    /// They are all there is.
+    anew: bool,
+    /// Bytes in the file.
+    size: u64,
+    /// From so many on it is to be written anew.
+    size_max: u64,
+}
+
+impl Journal {
+    fn new(directory: StateDirectory, instance: String) -> Journal {
+        let header = Header {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance,
+            boot_id: reading::boot_id(),
+            pid_namespace: reading::pid_namespace(),
+            ..Header::default()
+        };
+        Journal {
+            directory,
+            file: None,
+            header,
+            lines: Vec::new(),
+            anew: false,
+            size: 0,
+            size_max: u64::MAX,
+        }
+    }
+
+    fn line(&mut self, line: &Written<'_>) {
+        let before = self.lines.len();
+        match line.serialize(&mut serde_json::Serializer::new(&mut self.lines)) {
+            Ok(()) => self.lines.push(b'\n'),
+            // Strings, numbers and maps with string keys only: nothing of it can fail.
+            Err(error) => {
+                self.lines.truncate(before);
+                log::error!("cannot take down what happens: {error}");
+            }
+        }
+    }
+
+    fn write_anew(&mut self) -> io::Result<()> {
+        let (new, path) = (self.directory.join(NEW_NAME), self.directory.join(NAME));
+        let mut file = open_for_adding(&new, true)?;
+        file.write_all(&self.lines)?;
+        std::fs::rename(&new, &path)?;
+        drop(file);
+        self.file = Some(open_for_adding(&path, false)?);
+        self.size = self.lines.len() as u64;
+        self.size_max = JOURNAL_BYTES_MIN.max(self.size.saturating_mul(JOURNAL_GROWTH));
+        Ok(())
+    }
+
+    fn add(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(io::Error::other("the journal could not be begun"));
+        };
+        if let Err(error) = file.write_all(&self.lines) {
+            // Half a line must not stand before the next one.
+            if let Err(error) = file.set_len(self.size) {
+                log::warn!("the journal has a torn line: {error}");
+                self.lines.insert(0, b'\n');
+            }
+            return Err(error);
+        }
+        self.size += self.lines.len() as u64;
+        Ok(())
+    }
+}
+
+impl Store for Journal {
+    fn note(&mut self, note: Note<'_>) {
+        match note {
+            Note::Change(Change::Removed(number)) => self.line(&Written::Removed(*number)),
+            Note::Change(Change::Task(saved)) => {
+                let state = StateLine::of(saved);
+                self.line(&Written::Task(&WrittenTask::of(saved, &saved.identity.spec(), &state)));
+            }
+            Note::Change(Change::State(saved)) => {
+                self.line(&Written::State(&StateLine::of(saved)));
+            }
+            Note::Process(process) => self.line(&Written::Process(ProcessLine::of(process))),
+            Note::Tree(path) => match path.to_str() {
+                Some(path) => self.line(&Written::Tree(path)),
+                None => log::warn!("the path of the tasks' groups is not UTF-8: {path:?}"),
+            },
+            Note::Sequence(number) => self.line(&Written::Sequence(number)),
+            Note::Stopping => self.line(&Written::Stopping(true)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        if !std::mem::take(&mut self.anew) {
+            self.add()?;
+        } else if let Err(error) = self.write_anew() {
+            // The old one goes on, and says the same.
+            self.size_max = self.size.saturating_mul(2).max(JOURNAL_BYTES_MIN);
+            self.lines.clear();
+            return Err(error);
+        }
+        self.lines.clear();
+        self.lines.shrink_to(64 << 10);
+        Ok(())
+    }
+
+    fn wants_snapshot(&self) -> bool {
+        self.size > self.size_max
+    }
+
+    fn begin_snapshot(&mut self, counters: Counters) {
+        self.lines.clear();
+        self.anew = true;
+        self.header.next_launch = counters.next_launch;
+        self.header.next_run = counters.next_run;
+        self.header.sequence = counters.sequence;
+        let header = self.header.clone();
+        self.line(&Written::Journal(&header));
+    }
+}

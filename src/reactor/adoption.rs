@@ -1,0 +1,272 @@
+//! Taking over the tasks of an earlier supervisor that is gone: their processes, groups and
+//! streams, as its notes name them and as the kernel still knows them.
+
+use super::adopted_end::UNWATCHED_LOOK;
+use super::groups::Finish;
+use super::run::{Init, Main, Run, Start};
+use super::start::key_of;
+use super::store::{Keeping, Kept, Process, Store};
+use super::token::Owner;
+use super::{Due, Options, Supervisor, register};
+use crate::engine::{self, Config, Input, State};
+use crate::sys::adopted::{self, Found};
+use crate::sys::{clock, own_process};
+use crate::vocabulary::{
+    Containment, ExitStatus, Identity, LaunchNumber, Pid, Stage, StartError, TaskId, Wall,
+};
+use mio::Interest;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// A run that an earlier supervisor has left.
+struct Left {
+    task: TaskId,
+    number: u64,
+    contained: bool,
+}
+
+impl Supervisor {
+    /// A supervisor that keeps its state in `store`, and goes on with what an earlier one has left:
+    /// its living tasks, with their processes, output and deadlines, the exited ones that it
+    /// remembered, the numbers of its events. What of it happened meanwhile comes with the first
+    /// turns, as events.
+    ///
+    /// # Errors
+    /// What the system refuses, and a store that cannot be written.
+    pub fn with_store(options: Options, store: Box<dyn Store>, kept: Kept) -> io::Result<Self> {
+        let counters = kept.counters;
+        let mut supervisor = Supervisor::begin(
+            options,
+            Config {
+                instance: kept.instance.clone(),
+                seed: own_process::random_u64(),
+                first_launch: counters.next_launch.max(1),
+                first_run: counters.next_run.max(1),
+                first_event: counters.sequence + 1,
+            },
+        )?;
+        supervisor.now = clock::now();
+        supervisor.engine.note_changes();
+        supervisor.keeping = Some(Keeping::new(store));
+        supervisor.resumed = kept.same_boot && !kept.stopping;
+        supervisor.adopt(kept);
+        supervisor.note_tree();
+        supervisor.take_down_all()?;
+        Ok(supervisor)
+    }
+
+    /// Whether tasks of an earlier supervisor that was not told to stop them were taken over: those
+    /// that have exited have done so for good.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    fn adopt(&mut self, kept: Kept) {
+        let Kept { same_boot, tree, tasks, processes, .. } = kept;
+        let known: Vec<_> = tasks
+            .iter()
+            .map(|saved| (saved.identity.number, saved.run, saved.state, saved.containment))
+            .collect();
+        if same_boot && let Some(tree) = &tree {
+            self.groups.reuse(tree);
+        }
+        let ids = self.engine.restore(self.now, tasks, same_boot);
+        if !same_boot {
+            return self.relay.sweep();
+        }
+        let mut leaves = BTreeSet::new();
+        for (&task, (launch, number, state, containment)) in ids.iter().zip(known) {
+            let contained = containment == Some(Containment::CgroupV2) && self.groups.has_tree();
+            let left = Left { task, number, contained };
+            leaves.extend(self.adopt_task(&left, state, processes.get(&launch)));
+        }
+        self.adopt_streams(&ids, &processes);
+        self.adopt_groups(&leaves);
+    }
+
+    /// Takes over what one task has in the kernel. The answer: the group of its run.
+    fn adopt_task(
+        &mut self,
+        left: &Left,
+        state: State,
+        process: Option<&Process>,
+    ) -> Option<String> {
+        let identity = Arc::clone(self.engine.identity(left.task)?);
+        let process = process.filter(|process| process.run == left.number);
+        match state {
+            State::Starting { main, .. } => self.adopt_start(left, &identity, main, process),
+            State::Running { main }
+            | State::Stopping { main: engine::Main::Lives(main) }
+            | State::Killing { main: engine::Main::Lives(main) } => {
+                let lives = self.adopt_main(left, main, process, None);
+                self.adopt_init(left.task, process);
+                if !lives {
+                    self.inputs.push_back((left.task, Input::MainExited(ExitStatus::Unknown)));
+                }
+            }
+            State::Lingering { ended }
+            | State::Leaving { ended }
+            | State::Stopping { main: engine::Main::Ended(ended) }
+            | State::Killing { main: engine::Main::Ended(ended) } => {
+                self.runs.insert(adopted_run(left, ended.pid, Main::Gone));
+                self.runs.forget_pid(ended.pid, left.task);
+                self.adopt_init(left.task, process);
+            }
+            State::Waiting { .. }
+            | State::Draining { .. }
+            | State::Backoff { .. }
+            | State::Exited => return None,
+        }
+        let leaf = self.groups.leaf(&identity, left.number);
+        if let Some(process) = process {
+            self.groups.limits.adopt(&leaf, &process.groups);
+        }
+        if left.contained {
+            self.groups.kill_commands(&leaf);
+        }
+        Some(leaf)
+    }
+
+    /// Takes over the init of a run, where it has one that is still there.
+    fn adopt_init(&mut self, task: TaskId, process: Option<&Process>) {
+        let Some((pid, mark)) = process.and_then(|process| process.init) else { return };
+        let Found::It(pidfd) = adopted::find(pid, mark) else { return };
+        if let Err(error) = self.watch_init(key_of(task), &pidfd) {
+            log::warn!("the end of init {pid} will not be seen: {error}");
+        }
+        if let Some(run) = self.runs.get_mut(task) {
+            run.init = Some(Init { pid, mark: Some(mark), pidfd });
+        }
+    }
+
+    /// Takes over a main process, where it is still there.
+    fn adopt_main(
+        &mut self,
+        left: &Left,
+        pid: Pid,
+        process: Option<&Process>,
+        start: Option<Box<Start>>,
+    ) -> bool {
+        let mark = process.and_then(|process| process.mark);
+        let found = match mark {
+            Some(mark) => adopted::find(pid, mark),
+            None => Found::Gone,
+        };
+        let (pidfd, main) = match found {
+            Found::It(fd) => (Some(fd), Main::Alive),
+            Found::Gone => (None, Main::Gone),
+            Found::Unknown(errno) => {
+                log::warn!("cannot watch process {pid} ({}): its end is looked for", errno.desc());
+                (None, Main::Alive)
+            }
+        };
+        let mut run = adopted_run(left, pid, main);
+        run.mark = mark;
+        run.start = start;
+        run.watched = pidfd.as_ref().is_some_and(|fd| {
+            let owner = Owner::Process(key_of(left.task));
+            register(&self.poll, fd.as_fd(), owner, Interest::READABLE).is_ok()
+        });
+        let watched = run.watched;
+        run.pidfd = pidfd;
+        self.runs.insert(run);
+        if main == Main::Gone {
+            self.runs.forget_pid(pid, left.task);
+        } else if !watched {
+            self.deadlines.add(self.now.mono + UNWATCHED_LOOK, Due::Status(left.task));
+        }
+        main == Main::Alive
+    }
+
+    /// A start whose outcome nobody has heard: all of it is killed, and it has failed.
+    fn adopt_start(
+        &mut self,
+        left: &Left,
+        identity: &Identity,
+        main: Option<Pid>,
+        process: Option<&Process>,
+    ) {
+        let error = StartError {
+            stage: Stage::Exec,
+            errno: 0,
+            errno_name: String::new(),
+            message: "start the command: the supervisor was killed meanwhile".to_owned(),
+            retry: true,
+            time: Wall::default(),
+        };
+        // Noted by the reactor before the engine was told.
+        let main = main.or(process.map(|process| process.pid));
+        if let Some(pid) = main {
+            let failure = Some(error.clone());
+            let start = Some(Box::new(Start { pipe: None, failure, executed: true, inside: None }));
+            let lives = self.adopt_main(left, pid, process, start);
+            self.adopt_init(left.task, process);
+            if lives {
+                return self.kill_main_and_group(left.task);
+            }
+            self.kill_init(left.task);
+            self.runs.remove(left.task);
+        }
+        if self.groups.has_tree() {
+            let leaf = self.groups.leaf(identity, left.number);
+            if let Finish::Watch(key) = self.groups.finish(leaf, None, true) {
+                self.register_group(key);
+            }
+        }
+        self.inputs.push_back((left.task, Input::StartFailed(error)));
+    }
+
+    /// Opens the streams again, and removes those that belong to nobody.
+    fn adopt_streams(&mut self, ids: &[TaskId], processes: &HashMap<LaunchNumber, Process>) {
+        let mut pipes = self.relay.pipes_left();
+        for &task in ids {
+            let Some(identity) = self.engine.identity(task).cloned() else { continue };
+            let pipes = pipes.remove(&*identity.name).unwrap_or_default();
+            let run = self.runs.get(task).map(|run| run.number);
+            let owner = processes.get(&identity.number).and_then(|process| process.owner);
+            self.relay.adopt(self.now.mono, task, &identity, run, owner, pipes);
+        }
+        for (name, pipes) in pipes {
+            for (run, kind) in pipes {
+                self.relay.remove_pipe(&name, run, kind);
+            }
+        }
+    }
+
+    /// Groups of runs that are over stay until what was left in them is gone.
+    fn adopt_groups(&mut self, known: &BTreeSet<String>) {
+        for leaf in self.groups.leaves() {
+            if !known.contains(&leaf)
+                && let Finish::Watch(key) = self.groups.finish(leaf, None, false)
+            {
+                self.register_group(key);
+            }
+        }
+    }
+}
+
+/// A run as it is before anything of it is found.
+fn adopted_run(left: &Left, pid: Pid, main: Main) -> Run {
+    let containment = if left.contained { Containment::CgroupV2 } else { Containment::Session };
+    Run {
+        task: left.task,
+        number: left.number,
+        pid,
+        pidfd: None,
+        watched: true,
+        main,
+        containment,
+        rest: None,
+        group: None,
+        start: None,
+        looks: 0,
+        sessions: Box::default(),
+        init: None,
+        over: None,
+        mark: None,
+        adopted: true,
+        status_until: None,
+    }
+}

@@ -1,0 +1,154 @@
+//! Streams of tasks that an earlier supervisor has left: their pipes stand in the state directory,
+//! by name, and hold what was not relayed.
+
+use super::open::watch;
+use super::source::Source;
+use super::{End, Relay, path_of_pipe};
+use crate::engine::Input;
+use crate::reactor::token::Owner;
+use crate::sys::pipe::{self, Ids};
+use crate::vocabulary::{Identity, Mono, StreamKind, TaskId};
+use nix::errno::Errno;
+use std::collections::HashMap;
+use std::os::unix::fs::FileTypeExt;
+use std::sync::Arc;
+
+/// The pipes of each task by its name: of which run, and which stream.
+pub(crate) type PipesLeft = HashMap<String, Vec<(u64, StreamKind)>>;
+
+impl Relay {
+    /// The pipes that an earlier supervisor has left.
+    pub(crate) fn pipes_left(&self) -> PipesLeft {
+        let mut left = PipesLeft::new();
+        let Some(directory) = &self.options.state_dir else { return left };
+        let Ok(entries) = std::fs::read_dir(directory) else { return left };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let parsed = name.to_str().and_then(parse);
+            if let Some((task, run, kind)) = parsed
+                && entry.file_type().is_ok_and(|kind| kind.is_fifo())
+            {
+                left.entry(task.to_owned()).or_default().push((run, kind));
+            }
+        }
+        left
+    }
+
+    /// Removes every pipe that an earlier supervisor has left: nobody writes into them.
+    pub(crate) fn sweep(&self) {
+        for (name, pipes) in self.pipes_left() {
+            for (run, kind) in pipes {
+                self.remove_pipe(&name, run, kind);
+            }
+        }
+    }
+
+    /// Removes a pipe that an earlier supervisor has left.
+    pub(crate) fn remove_pipe(&self, name: &str, run: u64, kind: StreamKind) {
+        let Some(directory) = &self.options.state_dir else { return };
+        let path = directory.join(path_of_pipe(name, run, kind));
+        if let Err(errno) = pipe::remove_named_pipe(&path)
+            && errno != Errno::ENOENT
+        {
+            log::warn!("cannot remove {path:?}: {}", errno.desc());
+        }
+    }
+
+    /// Takes over the streams of a task: opens its sinks, and the pipes of its runs behind them in
+    /// their order. What cannot be opened stays where it is, and its task waits once a pipe is
+    /// full; that is tried again at its next run.
+    pub(crate) fn adopt(
+        &mut self,
+        now: Mono,
+        task: TaskId,
+        identity: &Arc<Identity>,
+        run: Option<u64>,
+        owner: Option<Ids>,
+        mut pipes: Vec<(u64, StreamKind)>,
+    ) {
+        let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
+        if !needed && pipes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.open(task, identity, owner) {
+            log::error!("task={} output is held up: {error}", identity.name);
+            let reason = error.to_string();
+            for &(_, stream) in &pipes {
+                let reason = reason.clone();
+                self.news.push_back((task, Input::OutputStalled { stream, reason }));
+            }
+            return;
+        }
+        if let Some(output) = self.output_mut(task) {
+            output.run = run;
+        }
+        pipes.sort_unstable();
+        for (run, kind) in pipes {
+            self.adopt_pipe(now, task, run, kind);
+        }
+    }
+
+    fn adopt_pipe(&mut self, now: Mono, task: TaskId, run: u64, kind: StreamKind) {
+        let Some(directory) = self.options.state_dir.clone() else { return };
+        let name = self.name_of(task).to_owned();
+        let key = self.output(task).and_then(|output| match output.end(kind) {
+            End::Stream(key) => Some(*key),
+            _ => None,
+        });
+        let Some(stream) = key.and_then(|key| self.streams.get_mut(key)) else {
+            // Its sink is of another kind by now, which cannot be while the task is the same.
+            return self.remove_pipe(&name, run, kind);
+        };
+        let opened = Source::reopen(&directory, (&name, run, kind)).and_then(|source| {
+            let Some(key) = key else { return Err(Errno::ENOENT) };
+            watch(&self.registry, source.fd(), Owner::Source(key)).map(|()| source)
+        });
+        match opened {
+            Ok(source) => {
+                stream.sources.push(source);
+                stream.moved_at = now;
+                if let Some(key) = key {
+                    self.enqueue(key);
+                }
+            }
+            Err(errno) => {
+                let path = directory.join(path_of_pipe(&name, run, kind));
+                let reason = format!("cannot open {path:?}: {}", errno.desc());
+                log::error!("task={name} stream={}: {reason}", kind.as_str());
+                self.news.push_back((task, Input::OutputStalled { stream: kind, reason }));
+            }
+        }
+    }
+
+    /// User and group that new files of a task's sinks belong to.
+    pub(crate) fn owner_of(&self, task: TaskId) -> Option<Ids> {
+        self.output(task)?.owner
+    }
+}
+
+/// The parts of `NAME.RUN.out` and `NAME.RUN.err`.
+fn parse(file: &str) -> Option<(&str, u64, StreamKind)> {
+    let (front, end) = file.rsplit_once('.')?;
+    let kind = match end {
+        "out" => StreamKind::Stdout,
+        "err" => StreamKind::Stderr,
+        _ => return None,
+    };
+    let (name, run) = front.rsplit_once('.')?;
+    let run = run.parse().ok()?;
+    (path_of_pipe(name, run, kind) == file).then_some((name, run, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_names_its_run() {
+        assert_eq!(parse("web.7.out"), Some(("web", 7, StreamKind::Stdout)));
+        assert_eq!(parse("a.b.1.err"), Some(("a.b", 1, StreamKind::Stderr)));
+        for other in ["journal", "web.out", "web.07.out", "web.x.out", "web.7.log", ".out"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}

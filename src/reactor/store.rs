@@ -1,0 +1,267 @@
+//! Where a supervisor keeps what a later one needs to go on with its tasks. How that is written
+//! down is another's: this is the border, in plain data.
+
+use super::{CgroupMode, Due, Supervisor};
+use crate::engine::{Change, Saved};
+use crate::sys::adopted;
+use crate::sys::failure::start_error;
+use crate::vocabulary::limits::{SINK_LOG_EVERY, STORE_RETRY};
+use crate::vocabulary::{LaunchNumber, Mono, Pid, ProcessMark, Stage, StartError, TaskId};
+use nix::errno::Errno;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Takes down what a later supervisor needs.
+pub trait Store: fmt::Debug {
+    /// Takes something down; it need not be safe before the next [`Store::flush`].
+    fn note(&mut self, note: Note<'_>);
+
+    /// Makes safe what was noted, against the death of this process. What could not be made safe
+    /// is tried again by the next one.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Most of what is kept does not hold any more: it would be good to begin anew.
+    fn wants_snapshot(&self) -> bool;
+
+    /// What is noted from now on until the next [`Store::flush`] is all there is, and takes the
+    /// place of what was there. Where that fails, what was there stays and goes on.
+    fn begin_snapshot(&mut self, counters: Counters);
+}
+
+/// Something that is taken down.
+#[derive(Copy, Clone, Debug)]
+pub enum Note<'a> {
+    /// Of a task, as the engine sees it.
+    Change(&'a Change),
+    /// Of a run, as the kernel sees it.
+    Process(&'a Process),
+    /// The group in which the groups of runs are made.
+    Tree(&'a Path),
+    /// Number of the last event.
+    Sequence(u64),
+    /// The tasks are being stopped because the supervisor ends.
+    Stopping,
+}
+
+/// Numbers that must not be used again.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Of the next launch.
+    pub next_launch: LaunchNumber,
+    /// Of the next run.
+    pub next_run: u64,
+    /// Of the last event.
+    pub sequence: u64,
+}
+
+/// The process of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// The launch that it belongs to.
+    pub launch: LaunchNumber,
+    /// The run that it belongs to.
+    pub run: u64,
+    /// Its number.
+    pub pid: Pid,
+    /// What tells it from every other one; absent where the system would not say.
+    pub mark: Option<ProcessMark>,
+    /// Process 1 of its pid namespace, where it has one of its own.
+    pub init: Option<(Pid, ProcessMark)>,
+    /// User and group that new files of its sinks belong to, where they are not ours.
+    pub owner: Option<(u32, u32)>,
+    /// Its groups in v1 hierarchies.
+    pub groups: Vec<PathBuf>,
+}
+
+/// All that an earlier supervisor has left.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Part of every launch's id.
+    pub instance: String,
+    /// It ran since the last boot, where we run; else no process of it is left.
+    pub same_boot: bool,
+    /// Numbers that it has used.
+    pub counters: Counters,
+    /// The group in which it made groups.
+    pub tree: Option<PathBuf>,
+    /// Its tasks.
+    pub tasks: Vec<Saved>,
+    /// The last known process of each.
+    pub processes: HashMap<LaunchNumber, Process>,
+    /// It was stopping its tasks.
+    pub stopping: bool,
+}
+
+/// The store of a supervisor, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    store: Box<dyn Store>,
+    /// As it was last noted.
+    sequence: u64,
+    tree: Option<PathBuf>,
+    /// It fails: not tried again before this, but for a start.
+    failing: Option<Mono>,
+    log_after: Mono,
+}
+
+impl Keeping {
+    pub(super) fn new(store: Box<dyn Store>) -> Keeping {
+        Keeping { store, sequence: 0, tree: None, failing: None, log_after: Mono::default() }
+    }
+}
+
+impl Supervisor {
+    /// Takes a note, where notes are taken.
+    pub(super) fn note(&mut self, note: Note<'_>) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.store.note(note);
+        }
+    }
+
+    /// Makes everything safe that has happened so far, before it is told or acted upon.
+    pub(super) fn take_down(&mut self) -> io::Result<()> {
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        while let Some(change) = self.engine.next_change() {
+            keeping.store.note(Note::Change(&change));
+        }
+        if keeping.sequence != self.engine.sequence() {
+            keeping.sequence = self.engine.sequence();
+            keeping.store.note(Note::Sequence(keeping.sequence));
+        }
+        let result = keeping.store.flush();
+        match &result {
+            Ok(()) => {
+                if keeping.failing.take().is_some() {
+                    log::info!("the state is kept again");
+                }
+            }
+            Err(error) => {
+                let now = self.now.mono;
+                if keeping.failing.is_none_or(|at| at <= now) {
+                    keeping.failing = Some(now + STORE_RETRY);
+                    self.deadlines.add(now + STORE_RETRY, Due::Store);
+                }
+                if now >= keeping.log_after {
+                    keeping.log_after = now + SINK_LOG_EVERY;
+                    log::error!(
+                        "the state cannot be kept: {error}; tasks go on, nothing is started until \
+                         it can, and what happens meanwhile is lost if the supervisor is killed"
+                    );
+                }
+            }
+        }
+        result
+    }
+
+    /// The same at the end of a turn: what fails is tried again after a while.
+    pub(super) fn take_down_at_leisure(&mut self) {
+        let now = self.now.mono;
+        let Some(keeping) = &self.keeping else { return };
+        if keeping.failing.is_some_and(|at| at > now) {
+            return;
+        }
+        let wants_snapshot = keeping.store.wants_snapshot();
+        // Its failure has been logged, and is tried again.
+        let _ = self.take_down();
+        if wants_snapshot && let Err(error) = self.take_down_all() {
+            log::warn!("the journal stays longer than it need be: {error}");
+        }
+    }
+
+    /// Takes everything down anew.
+    pub(super) fn take_down_all(&mut self) -> io::Result<()> {
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        // All of it is in what follows.
+        while self.engine.next_change().is_some() {}
+        let (next_launch, next_run) = self.engine.next_numbers();
+        let sequence = self.engine.sequence();
+        keeping.sequence = sequence;
+        keeping.store.begin_snapshot(Counters { next_launch, next_run, sequence });
+        if let Some(tree) = &keeping.tree {
+            keeping.store.note(Note::Tree(tree));
+        }
+        for task in self.engine.tasks() {
+            if let Some(saved) = self.engine.saved(task) {
+                keeping.store.note(Note::Change(&Change::Task(saved)));
+            }
+        }
+        for process in self.processes() {
+            self.note(Note::Process(&process));
+        }
+        match &mut self.keeping {
+            Some(keeping) => keeping.store.flush(),
+            None => Ok(()),
+        }
+    }
+
+    /// What is to be known of the processes of every run.
+    fn processes(&self) -> Vec<Process> {
+        let runs = (0..self.runs.places()).filter_map(|index| self.runs.at(index));
+        runs.filter_map(|run| self.process_of(run.task)).collect()
+    }
+
+    fn process_of(&self, task: TaskId) -> Option<Process> {
+        let (run, identity) = self.runs.get(task).zip(self.engine.identity(task))?;
+        let leaf = self.groups.leaf(identity, run.number);
+        Some(Process {
+            launch: identity.number,
+            run: run.number,
+            pid: run.pid,
+            mark: run.mark,
+            init: run.init.as_ref().and_then(|init| Some((init.pid, init.mark?))),
+            owner: self.relay.owner_of(task),
+            groups: self.groups.limits.groups(&leaf),
+        })
+    }
+
+    /// What is about to be made is known to a later supervisor, whatever becomes of this one.
+    pub(super) fn note_intent(&mut self) -> Result<(), StartError> {
+        if self.keeping.is_none() {
+            return Ok(());
+        }
+        if self.options.cgroup != CgroupMode::Never {
+            self.groups.prepare();
+            self.note_tree();
+        }
+        self.take_down().map_err(|error| StartError {
+            retry: true,
+            ..start_error(
+                Stage::Journal,
+                Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+                "keep what is started in the state directory",
+            )
+        })
+    }
+
+    /// What tells a new process from every other one, where somebody wants to know later.
+    pub(super) fn mark_of(&self, pid: Pid, pidfd: Option<&OwnedFd>) -> Option<ProcessMark> {
+        self.keeping.as_ref().and_then(|_| adopted::mark(pid, pidfd.map(AsFd::as_fd)))
+    }
+
+    /// Takes down the processes of a run.
+    pub(super) fn note_process(&mut self, task: TaskId) {
+        if self.keeping.is_some()
+            && let Some(process) = self.process_of(task)
+        {
+            self.note(Note::Process(&process));
+        }
+    }
+
+    /// Takes down where groups are made, before the first one is.
+    pub(super) fn note_tree(&mut self) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let tree = self.groups.tree_path();
+        if tree.is_some() && tree != keeping.tree.as_deref() {
+            keeping.tree = tree.map(Path::to_owned);
+            if let Some(tree) = tree {
+                keeping.store.note(Note::Tree(tree));
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What an earlier supervisor has left: its tree, and the v1 groups of its runs.
+
+use super::v1::Branch;
+use super::{Controller, Limits, Mounted, Tree, open_directory};
+use nix::errno::Errno;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+impl Tree {
+    /// The tree that an earlier supervisor has made, and left with its tasks.
+    pub(crate) fn reuse(mounted: &Mounted, path: &Path) -> Result<Tree, Errno> {
+        let inside = mounted.root.as_ref().is_some_and(|root| path.starts_with(root));
+        let named = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ostler-"));
+        let (true, true, Some(home)) = (inside, named, mounted.own.clone()) else {
+            return Err(Errno::EXDEV);
+        };
+        let directory = open_directory(path)?;
+        Ok(Tree { path: path.to_owned(), directory, home, moved: false, reused: true })
+    }
+}
+
+impl Limits {
+    /// The tree is one of an earlier supervisor.
+    pub(crate) fn reuse(&mut self, tree: &Tree) {
+        let mut counts = Controller::ALL.to_vec();
+        counts.retain(|controller| tree.is_enabled(*controller));
+        self.tree_counts = counts;
+    }
+
+    /// A run of an earlier supervisor has these v1 groups.
+    pub(crate) fn adopt(&mut self, run: &str, groups: &[PathBuf]) {
+        for group in groups.iter().filter(|group| group.is_dir()) {
+            let Some(path) = group.parent() else { continue };
+            let known = self.branches.iter().position(|branch| branch.path() == path);
+            let index = match (known, path.parent()) {
+                (Some(index), _) => index,
+                (None, Some(own)) => {
+                    self.branches.push(Branch::of_earlier(own, path));
+                    self.branches.len() - 1
+                }
+                (None, None) => continue,
+            };
+            self.runs.entry(run.to_owned()).or_default().push(index);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Daemons one after the other in one state directory.
+
+use ostler::control::{CallError, Client};
+use serde_json::{Value, json};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longer than anything takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A state directory, and the daemon that uses it now.
+pub(crate) struct Life {
+    pub(crate) directory: TempDir,
+    flags: Vec<String>,
+    daemon: Option<Child>,
+    lives: u32,
+}
+
+impl Life {
+    pub(crate) fn new() -> Life {
+        Life::with(&[])
+    }
+
+    pub(crate) fn with(flags: &[&str]) -> Life {
+        let mut life = Life::unborn(flags);
+        life.begin();
+        life
+    }
+
+    /// Without a daemon so far.
+    pub(crate) fn unborn(flags: &[&str]) -> Life {
+        let directory = tempfile::tempdir().expect("a directory");
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Life { directory, flags, daemon: None, lives: 0 }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn text_path(&self, name: &str) -> String {
+        self.path(name).to_str().expect("text").to_owned()
+    }
+
+    /// A file of the state directory.
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.path("state").join(name)
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        self.command_on(&self.text_path("sock"))
+    }
+
+    /// A daemon with another socket, or none.
+    pub(crate) fn command_on(&self, socket: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
+        command.arg("daemon").arg("--socket").arg(socket);
+        command.arg("--state").arg(self.path("state")).args(&self.flags);
+        for name in ["NOTIFY_SOCKET", "OSTLER_SOCKET", "LISTEN_FDS", "LISTEN_PID", "OSTLER_LOG"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Starts a daemon, and waits until it answers.
+    pub(crate) fn begin(&mut self) {
+        self.lives += 1;
+        let log = std::fs::File::create(self.log_path()).expect("a log");
+        self.daemon = Some(self.command().stderr(log).spawn().expect("the daemon starts"));
+        wait_for("the daemon listens", || {
+            let ended = self.daemon.as_mut().and_then(|daemon| daemon.try_wait().expect("a child"));
+            assert_eq!(ended, None, "{}", self.log());
+            UnixStream::connect(self.path("sock")).is_ok()
+        });
+        // It listens before it has taken over what is there.
+        self.call("Version", json!({}));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill().expect("killed");
+            daemon.wait().expect("reaped");
+        }
+    }
+
+    pub(crate) fn kill_and_begin(&mut self) {
+        self.kill();
+        self.begin();
+    }
+
+    /// Waits for the end of a daemon that was told to end.
+    pub(crate) fn end(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        let mut status = None;
+        wait_for("the end of the daemon", || {
+            status = daemon.try_wait().expect("a child");
+            status.is_some()
+        });
+        assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", self.log());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("a daemon").id()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.path(&format!("log.{}", self.lives))
+    }
+
+    /// Of the last daemon.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let client = Client::connect(self.path("sock")).expect("it listens");
+        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
+        client
+    }
+
+    #[track_caller]
+    pub(crate) fn call(&self, method: &str, parameters: Value) -> Value {
+        match self.client().call(&format!("org.ostler.{method}"), parameters) {
+            Ok(reply) => reply,
+            Err(error) => panic!("{method}: {error}; log: {}", self.log()),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn refusal(&self, method: &str, parameters: Value) -> (String, Value) {
+        match self.client().call(&format!("org.ostler.{method}"), parameters) {
+            Err(CallError::Remote { error, parameters }) => (error, parameters),
+            other => panic!("{method}: {other:?}"),
+        }
+    }
+
+    /// Launches a shell with a script; `more` are other fields of the task.
+    #[track_caller]
+    pub(crate) fn launch(&self, name: &str, script: &str, more: Value) -> Value {
+        let mut task = json!({"name": name, "command": "/bin/sh", "args": ["-c", script, name]});
+        let more = more.as_object().expect("fields").clone();
+        task.as_object_mut().expect("fields").extend(more);
+        self.call("Launch", json!({ "task": task }))["status"].take()
+    }
+
+    #[track_caller]
+    pub(crate) fn inspect(&self, name: &str) -> Value {
+        self.call("Inspect", json!({ "name": name }))["status"].take()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&self, name: &str) -> Value {
+        self.call("Wait", json!({ "name": name }))["status"].take()
+    }
+
+    /// An adopted task has ended with this code; or nobody knows, where the kernel may not tell.
+    #[track_caller]
+    pub(crate) fn check_code(&self, status: &Value, code: i64) {
+        let features = self.call("Version", json!({}))["features"].take();
+        let can_tell = json!("exit_status_of_adopted");
+        let can_tell = features.as_array().is_some_and(|all| all.contains(&can_tell));
+        if can_tell || status["exit"]["status_known"] == true {
+            assert_eq!(status["exit"]["exit_code"], code, "{status:#}");
+        } else {
+            assert_eq!(status["exit"]["exit_code"], -1, "{status:#}");
+        }
+    }
+
+    /// Waits until a task is as it is wanted.
+    #[track_caller]
+    pub(crate) fn until(&self, name: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.inspect(name);
+            if is_so(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{status:#}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Every event after one.
+    #[track_caller]
+    pub(crate) fn events_after(&self, after: u64) -> Vec<Value> {
+        let mut client = self.client();
+        let mut replies =
+            client.stream("org.ostler.Events", json!({ "after": after })).expect("sent");
+        let mut first = replies.next().expect("a reply").expect("events");
+        serde_json::from_value(first["events"].take()).expect("events")
+    }
+}
+
+impl Drop for Life {
+    /// Stops what is there, by a new daemon if it has to be.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for life in 1..=self.lives {
+                let log = std::fs::read_to_string(self.path(&format!("log.{life}")));
+                eprintln!("life {life}: {}", log.unwrap_or_default());
+            }
+        }
+        if self.lives == 0 || (self.daemon.is_none() && std::thread::panicking()) {
+            return self.kill();
+        }
+        if self.daemon.is_none() {
+            self.daemon = self.command().stderr(Stdio::null()).spawn().ok();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            if let Ok(mut client) = Client::connect(self.path("sock")) {
+                let _ = client.socket().set_read_timeout(Some(PATIENCE));
+                let parameters = json!({"stop_tasks": true, "grace_ms": 0});
+                let _ = client.call("org.ostler.Shutdown", parameters);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        while self.daemon.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))) {
+            if begun.elapsed() > Duration::from_secs(20) {
+                self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn lives(pid: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The lines of a file, however many there are so far.
+pub(crate) fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Whether the running kernel is of this version or a later one.
+pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
