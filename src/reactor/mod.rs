@@ -19,6 +19,7 @@ mod limits;
 mod options;
 mod orphans;
 mod output;
+mod room;
 mod run;
 #[cfg(feature = "stats")]
 mod sampling;
@@ -56,6 +57,7 @@ use init::LeftInits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
+use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
@@ -103,6 +105,7 @@ pub struct Supervisor {
     relay: Relay,
     spawner: Spawner,
     runs: Runs,
+    room: Room,
     starts: Starts,
     execs: Execs,
     groups: Groups,
@@ -215,6 +218,7 @@ impl Supervisor {
             relay,
             spawner,
             runs: Runs::default(),
+            room: Room::default(),
             starts: Starts::default(),
             execs: Execs::default(),
             groups,
