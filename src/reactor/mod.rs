@@ -7,6 +7,7 @@
 mod adopted_end;
 mod adoption;
 mod api;
+mod descriptor_store;
 mod ending;
 mod exec;
 mod exits;
@@ -15,6 +16,7 @@ mod groups;
 mod handle;
 mod init;
 mod isolation;
+mod kept_exits;
 mod limits;
 mod options;
 mod orphans;
@@ -32,6 +34,7 @@ mod token;
 mod turn;
 mod watch;
 
+pub use descriptor_store::Manager;
 pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
@@ -46,12 +49,14 @@ use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
-use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
+use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Reply, TaskId, Ticket};
+use descriptor_store::DescriptorStore;
 use exec::Execs;
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
 use init::LeftInits;
+use kept_exits::KeptExits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
@@ -123,6 +128,10 @@ pub struct Supervisor {
     keeping: Option<Keeping>,
     /// See [`Supervisor::is_resumed`].
     resumed: bool,
+    /// What a keeper tells, where there is one.
+    kept_exits: Option<KeptExits>,
+    /// When descriptors are sent again that could not be stored.
+    descriptors_due: Option<Mono>,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
@@ -148,6 +157,8 @@ enum Due {
     Status(TaskId),
     /// Try again to keep the state.
     Store,
+    /// Try again to have descriptors stored.
+    Descriptors,
 }
 
 impl Supervisor {
@@ -156,7 +167,7 @@ impl Supervisor {
     /// # Errors
     /// What the system refuses: descriptors, an epoll instance, a signalfd.
     pub fn new(options: Options) -> io::Result<Supervisor> {
-        Supervisor::begin(
+        let mut supervisor = Supervisor::begin(
             options,
             Config {
                 instance: new_instance(),
@@ -165,7 +176,9 @@ impl Supervisor {
                 first_run: 1,
                 first_event: 1,
             },
-        )
+        )?;
+        supervisor.relay.adoption_is_over();
+        Ok(supervisor)
     }
 
     fn begin(options: Options, config: Config) -> io::Result<Supervisor> {
@@ -194,7 +207,10 @@ impl Supervisor {
                 state_dir: options.state_dir.clone(),
                 refuse_inherit: options.refuse_inherit,
             },
+            DescriptorStore::new(&options.manager),
         );
+        let exits = options.manager.exits.as_deref();
+        let kept_exits = exits.map(|pipe| KeptExits::new(&poll, pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
@@ -225,6 +241,8 @@ impl Supervisor {
             descriptor_limit: own_process::descriptor_limit(),
             keeping: None,
             resumed: false,
+            kept_exits,
+            descriptors_due: None,
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),

@@ -143,7 +143,7 @@ impl Supervisor {
             Err(_) => None,
         };
         let contained = placement.is_some();
-        self.limit_run(&leaf, &identity.spec(), limits, device_rules, placement).inspect_err(|_| {
+        self.limit_run(&leaf, spec, limits, device_rules, placement).inspect_err(|_| {
             if contained {
                 self.discard_group(leaf);
             }

@@ -162,13 +162,15 @@ impl Supervisor {
     /// The same at the end of a turn: what fails is tried again after a while.
     pub(super) fn take_down_at_leisure(&mut self) {
         let now = self.now.mono;
-        let Some(keeping) = &self.keeping else { return };
+        let Some(keeping) = &self.keeping else { return self.release_keeper() };
         if keeping.failing.is_some_and(|at| at > now) {
             return;
         }
         let wants_snapshot = keeping.store.wants_snapshot();
-        // Its failure has been logged, and is tried again.
-        let _ = self.take_down();
+        // A failure has been logged, and is tried again.
+        if self.take_down().is_ok() {
+            self.release_keeper();
+        }
         if wants_snapshot && let Err(error) = self.take_down_all() {
             log::warn!("the journal stays longer than it need be: {error}");
         }

@@ -66,7 +66,7 @@ impl Relay {
         mut pipes: Vec<(u64, StreamKind)>,
     ) {
         let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
-        if !needed && pipes.is_empty() {
+        if !needed && pipes.is_empty() && !self.sink_was_stored(&identity.spec()) {
             return;
         }
         if let Err(error) = self.open(task, &identity.name, &identity.spec(), owner) {
@@ -82,8 +82,12 @@ impl Relay {
             output.run = run;
         }
         pipes.sort_unstable();
+        let last = run.or(pipes.last().map(|(run, _)| *run)).unwrap_or(0);
         for (run, kind) in pipes {
             self.adopt_pipe(now, task, run, kind);
+        }
+        for key in self.keys(task) {
+            self.store_stream(key, last);
         }
     }
 
@@ -94,21 +98,21 @@ impl Relay {
             End::Stream(key) => Some(*key),
             _ => None,
         });
-        let Some(stream) = key.and_then(|key| self.streams.get_mut(key)) else {
+        let Some(key) = key.filter(|&key| self.streams.get(key).is_some()) else {
             // Its sink is of another kind by now, which cannot be while the task is the same.
             return self.remove_pipe(&name, run, kind);
         };
-        let opened = Source::reopen(&directory, (&name, run, kind)).and_then(|source| {
-            let Some(key) = key else { return Err(Errno::ENOENT) };
+        let stored = self.was_stored(kind, run);
+        let opened = Source::reopen(&directory, (&name, run, kind), stored).and_then(|source| {
             watch(&self.registry, source.fd(), Owner::Source(key)).map(|()| source)
         });
         match opened {
             Ok(source) => {
-                stream.sources.push(source);
-                stream.moved_at = now;
-                if let Some(key) = key {
-                    self.enqueue(key);
+                if let Some(stream) = self.streams.get_mut(key) {
+                    stream.sources.push(source);
+                    stream.moved_at = now;
                 }
+                self.enqueue(key);
             }
             Err(errno) => {
                 let path = directory.join(path_of_pipe(&name, run, kind));

@@ -55,6 +55,10 @@ pub(super) struct Stream {
     pub(super) look_wait: Duration,
     /// A pipe had no writer any more when it was found: what was in it is gone.
     pub(super) lost_unseen: bool,
+    /// Runs whose pipes are gone, and may still be stored.
+    pub(super) ended: Vec<u64>,
+    /// The run under whose number the FIFO is stored that it writes to.
+    pub(super) stored_sink: Option<u64>,
 }
 
 /// What a stream waits for besides output of its task.
@@ -125,6 +129,8 @@ impl Stream {
             alone_since: Mono::default(),
             look_wait: LINGER_LOOK_FIRST,
             lost_unseen: false,
+            ended: Vec::new(),
+            stored_sink: None,
         }
     }
 
@@ -181,7 +187,11 @@ impl Stream {
             match step {
                 Step::More => {}
                 Step::Empty => index += 1,
-                Step::End => self.sources.remove(index).discard(),
+                Step::End => {
+                    let source = self.sources.remove(index);
+                    self.ended.push(source.run);
+                    source.discard();
+                }
                 Step::Stopped(refusal) => return Flow::Stopped(refusal),
             }
         }
