@@ -181,11 +181,13 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    fn begin(options: Options, config: Config) -> io::Result<Supervisor> {
+    fn begin(mut options: Options, config: Config) -> io::Result<Supervisor> {
         if options.exit_notification == ExitNotification::Sigchld && !options.own_process {
             let text = "exit notification by SIGCHLD needs a process of its own";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // What it has passed is open for as long as it is needed, and no longer.
+        let manager = std::mem::take(&mut options.manager);
         let spawner = Spawner::new(SpawnerOptions {
             own_process: options.own_process,
             always_copied: options.launch_way == LaunchWay::Copied,
@@ -207,10 +209,9 @@ impl Supervisor {
                 state_dir: options.state_dir.clone(),
                 refuse_inherit: options.refuse_inherit,
             },
-            DescriptorStore::new(&options.manager),
+            DescriptorStore::new(&manager),
         );
-        let exits = options.manager.exits.as_deref();
-        let kept_exits = exits.map(|pipe| KeptExits::new(&poll, pipe)).transpose()?;
+        let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
