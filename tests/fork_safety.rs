@@ -139,6 +139,36 @@ fn run_rooted(launcher: &mut Launcher) {
     assert_eq!(error.stage, Stage::Mount, "{error}");
 }
 
+/// Runs tasks in namespaces of their own, and ones whose network cannot be joined; without root
+/// that takes user namespaces.
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn run_in_namespaces(launcher: &mut Launcher) {
+    for pid in [false, true] {
+        let isolation = Isolation {
+            pid,
+            ipc: true,
+            uts: true,
+            hostname: Some("inside".into()),
+            net: Some("none".into()),
+            ..Isolation::default()
+        };
+        let mut spec = TaskSpec { isolation: Some(Box::new(isolation)), ..everything() };
+        match launcher.run(&spec) {
+            Ok(status) => assert_eq!(status, Some(ExitStatus::Exited(7))),
+            Err(error) => {
+                assert!(!nix::unistd::geteuid().is_root(), "{error}");
+                println!("skipped: namespaces: {error}");
+                return;
+            }
+        }
+        if let Some(isolation) = &mut spec.isolation {
+            isolation.net = Some("/dev/null".into());
+        }
+        let error = launcher.run(&spec).unwrap_err();
+        assert_eq!(error.stage, Stage::Network, "{error}");
+    }
+}
+
 /// One test, since the trap is set for the whole process: no other thread may be making children.
 #[test]
 fn a_child_never_allocates() {
@@ -148,6 +178,7 @@ fn a_child_never_allocates() {
         let status = launcher.run(&everything()).unwrap();
         assert_eq!(status, Some(ExitStatus::Exited(7)), "copied: {copied}");
         run_restricted(&mut launcher);
+        run_in_namespaces(&mut launcher);
         run_rooted(&mut launcher);
         // Every kind of end of the child's own.
         for (spec, stage) in [

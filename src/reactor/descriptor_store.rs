@@ -127,9 +127,14 @@ impl DescriptorStore {
         store
     }
 
-    /// Whether an earlier supervisor has stored it.
-    pub(super) fn was_stored(&self, what: Stored) -> bool {
-        !self.held.is_empty() && self.stored.contains(&what)
+    /// Whether it is stored, by this supervisor or an earlier one.
+    pub(super) fn is_stored(&self, what: Stored) -> bool {
+        self.stored.contains(&what)
+    }
+
+    /// It is needed still, if an earlier supervisor has stored it.
+    pub(super) fn claim(&mut self, what: Stored) {
+        self.left.remove(&what);
     }
 
     /// As what an earlier supervisor has stored this FIFO.
@@ -322,10 +327,11 @@ mod tests {
 
     #[test]
     fn what_nobody_asks_for_any_more_is_removed_after_the_adoption() {
-        let bench = bench(10, &["7.o", "8.o", "8.o", "strange"]);
+        let bench = bench(10, &["6.o", "7.o", "8.o", "8.o", "strange"]);
         let mut store = DescriptorStore::new(&bench.options);
-        assert!(store.was_stored(source(7)) && !store.was_stored(source(9)));
+        assert!(store.is_stored(source(7)) && !store.is_stored(source(9)));
         store.keep(source(7), || panic!("it is stored"));
+        store.claim(source(6));
         store.keep(source(9), null);
         store.adopted();
         let mut told = bench.told();
@@ -339,7 +345,7 @@ mod tests {
                 "FDSTOREREMOVE=1 FDNAME=strange "
             ]
         );
-        assert!(!store.was_stored(source(7)), "nothing is held any longer");
+        assert!(store.is_stored(source(7)) && !store.is_stored(source(8)));
     }
 
     #[test]

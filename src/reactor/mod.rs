@@ -47,6 +47,7 @@ pub use watch::{Ready, WatchId};
 
 use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
+use crate::sys::pipe::Ids;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
 use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Reply, TaskId, Ticket};
@@ -65,9 +66,9 @@ use run::Runs;
 use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -132,6 +133,9 @@ pub struct Supervisor {
     kept_exits: Option<KeptExits>,
     /// When descriptors are sent again that could not be stored.
     descriptors_due: Option<Mono>,
+    /// Adopted tasks whose sinks could not be opened: whose new files are to be, and their pipes,
+    /// so that these outlive their writers.
+    held_up: HashMap<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
@@ -153,6 +157,8 @@ enum Due {
     Group(token::Key),
     /// Look for children whose signal was lost.
     Sweep,
+    /// Try again to open the streams of an adopted task.
+    Streams(TaskId),
     /// How an adopted process has ended is not waited for any longer.
     Status(TaskId),
     /// Try again to keep the state.
@@ -244,6 +250,7 @@ impl Supervisor {
             resumed: false,
             kept_exits,
             descriptors_due: None,
+            held_up: HashMap::new(),
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),

@@ -99,7 +99,8 @@ pub struct Figures {
     pub turns: u64,
     /// Turns before which it slept.
     pub wakeups: u64,
-    /// Longest turn of the loop, microseconds without the sleep.
+    /// Longest turn of the loop without its sleep, microseconds; in a process of our own with what
+    /// the host does between two turns.
     pub loop_max_us: u64,
     /// Bytes of output that were relayed.
     pub relayed_bytes: u64,

@@ -18,6 +18,7 @@ use mio::Interest;
 use nix::errno::Errno;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 /// Starts that wait for their turn, so that a storm of them leaves time for everything else.
 #[derive(Debug, Default)]
@@ -79,7 +80,12 @@ impl Supervisor {
         }
     }
 
-    fn try_start(&mut self, task: TaskId, run: u64, identity: &Identity) -> Result<(), StartError> {
+    fn try_start(
+        &mut self,
+        task: TaskId,
+        run: u64,
+        identity: &Arc<Identity>,
+    ) -> Result<(), StartError> {
         let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
@@ -87,7 +93,7 @@ impl Supervisor {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
-        self.relay.open(task, &identity.name, spec, plan.owner())?;
+        self.relay.open(task, identity, plan.owner())?;
         let ends = self.relay.begin_run(task, run)?;
         let stdin = spec.inherit_stdin.then_some(0);
         let made = self.make_group(identity, spec, run, plan.device_rules()).and_then(|group| {
@@ -267,11 +273,14 @@ impl Supervisor {
         match self.options.exit_notification {
             ExitNotification::Pidfd => true,
             ExitNotification::Sigchld => false,
-            ExitNotification::Auto => {
-                self.child_signal.is_none()
-                    || (pidfd as u64) < self.descriptor_limit.saturating_sub(self.reserve())
-            }
+            ExitNotification::Auto => self.child_signal.is_none() || self.leaves_enough(&pidfd, 1),
         }
+    }
+
+    /// Whether a descriptor of this number leaves so many reserves for everything else.
+    pub(super) fn leaves_enough(&self, fd: &impl AsRawFd, reserves: u64) -> bool {
+        let most = self.descriptor_limit.saturating_sub(reserves * self.reserve());
+        u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number < most)
     }
 
     /// Descriptors that tasks leave free for everything else.

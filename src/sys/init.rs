@@ -12,6 +12,7 @@ use crate::vocabulary::{Signal, Stage, StartError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
+use nix::sys::stat::{Mode, fchmod};
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -55,6 +56,10 @@ pub(super) fn image() -> Result<OwnedFd, StartError> {
     if written != program.len() {
         return Err(failed(Errno::ENOSPC));
     }
+    // Whoever executes it cannot read it: so nobody may trace the process from its exec on
+    // (execve(2), "not dumpable").
+    faults::check("fchmod").map_err(failed)?;
+    fchmod(&file, Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH).map_err(failed)?;
     let seals = SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_WRITE
@@ -125,8 +130,9 @@ const MACHINE: u16 = 62;
 
 /// The instructions, which may stand anywhere. In the order of what they do: no descriptor stays
 /// open (close_range, where it is there); nobody without CAP_SYS_PTRACE looks into it or lends it
-/// a hand (PR_SET_DUMPABLE); its name; sleep until told to leave; wait for the end of the main
-/// process, which is process 2 and no child of this one; reap until no child is left.
+/// a hand (PR_SET_DUMPABLE), even where fs.suid_dumpable is 1; its name; sleep until told to leave;
+/// wait for the end of the main process, which is process 2 and no child of this one; reap until
+/// no child is left.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 fn code() -> &'static [u8] {
@@ -135,71 +141,7 @@ fn code() -> &'static [u8] {
     unsafe {
         std::arch::asm!(
             ".pushsection .rodata.ostler_init,\"a\",@progbits",
-            "2:",
-            "mov eax, 436", // close_range(0, ~0, 0)
-            "xor edi, edi",
-            "mov esi, 0xffffffff",
-            "xor edx, edx",
-            "syscall",
-            "mov eax, 157", // prctl(PR_SET_DUMPABLE, 0)
-            "mov edi, 4",
-            "xor esi, esi",
-            "syscall",
-            "mov eax, 157", // prctl(PR_SET_NAME, name)
-            "mov edi, 15",
-            "lea rsi, [rip + 6f]",
-            "syscall",
-            "sub rsp, 144", // siginfo_t, then the mask
-            "mov rax, {mask}",
-            "mov [rsp + 128], rax",
-            "3:",
-            "mov eax, 128", // rt_sigtimedwait(mask, info, NULL, 8)
-            "lea rdi, [rsp + 128]",
-            "mov rsi, rsp",
-            "xor edx, edx",
-            "mov r10d, 8",
-            "syscall",
-            "cmp eax, {signal}",
-            "jne 3b",
-            "cmp dword ptr [rsp + 8], 0", // si_code
-            "jne 3b",
-            "cmp dword ptr [rsp + 16], 0", // si_pid
-            "jne 3b",
-            "mov eax, 434", // pidfd_open(2, 0)
-            "mov edi, 2",
-            "xor esi, esi",
-            "syscall",
-            "test eax, eax",
-            "js 4f",
-            "mov [rsp], eax",
-            "mov dword ptr [rsp + 4], 1", // POLLIN
-            "7:",
-            "mov eax, 271", // ppoll(rsp, 1, NULL, NULL, 8)
-            "mov rdi, rsp",
-            "mov esi, 1",
-            "xor edx, edx",
-            "xor r10d, r10d",
-            "mov r8d, 8",
-            "syscall",
-            "cmp eax, -4", // EINTR
-            "je 7b",
-            "4:",
-            "mov eax, 61", // wait4(-1, NULL, __WALL, NULL)
-            "mov rdi, -1",
-            "xor esi, esi",
-            "mov edx, 0x40000000",
-            "xor r10d, r10d",
-            "syscall",
-            "test eax, eax",
-            "jg 4b",
-            "cmp eax, -4", // EINTR
-            "je 4b",
-            "mov eax, 231", // exit_group(0)
-            "xor edi, edi",
-            "syscall",
-            "6:",
-            ".asciz \"ostler-init\"",
-            "5:",
+            include_str!("init/x86_64.s"),
             ".popsection",
             "lea {start}, [rip + 2b]",
             "lea {end}, [rip + 5b]",
@@ -221,71 +163,7 @@ fn code() -> &'static [u8] {
         std::arch::asm!(
             ".pushsection .rodata.ostler_init,\"a\",@progbits",
             ".balign 4",
-            "2:",
-            "mov x8, #436", // close_range(0, ~0, 0)
-            "mov x0, #0",
-            "mov w1, #-1",
-            "mov x2, #0",
-            "svc 0",
-            "mov x8, #167", // prctl(PR_SET_DUMPABLE, 0)
-            "mov x0, #4",
-            "mov x1, #0",
-            "svc 0",
-            "mov x8, #167", // prctl(PR_SET_NAME, name)
-            "mov x0, #15",
-            "adr x1, 6f",
-            "svc 0",
-            "sub sp, sp, #144", // siginfo_t, then the mask
-            "mov x9, {mask}",
-            "str x9, [sp, #128]",
-            "3:",
-            "mov x8, #137", // rt_sigtimedwait(mask, info, NULL, 8)
-            "add x0, sp, #128",
-            "mov x1, sp",
-            "mov x2, #0",
-            "mov x3, #8",
-            "svc 0",
-            "cmp x0, {signal}",
-            "b.ne 3b",
-            "ldr w9, [sp, #8]", // si_code
-            "cbnz w9, 3b",
-            "ldr w9, [sp, #16]", // si_pid
-            "cbnz w9, 3b",
-            "mov x8, #434", // pidfd_open(2, 0)
-            "mov x0, #2",
-            "mov x1, #0",
-            "svc 0",
-            "tbnz x0, #63, 4f",
-            "str w0, [sp]",
-            "mov w9, #1", // POLLIN
-            "str w9, [sp, #4]",
-            "7:",
-            "mov x8, #73", // ppoll(sp, 1, NULL, NULL, 8)
-            "mov x0, sp",
-            "mov x1, #1",
-            "mov x2, #0",
-            "mov x3, #0",
-            "mov x4, #8",
-            "svc 0",
-            "cmn x0, #4", // EINTR
-            "b.eq 7b",
-            "4:",
-            "mov x8, #260", // wait4(-1, NULL, __WALL, NULL)
-            "mov x0, #-1",
-            "mov x1, #0",
-            "mov x2, #0x40000000",
-            "mov x3, #0",
-            "svc 0",
-            "cmp x0, #0",
-            "b.gt 4b",
-            "cmn x0, #4", // EINTR
-            "b.eq 4b",
-            "mov x8, #94", // exit_group(0)
-            "mov x0, #0",
-            "svc 0",
-            "6:",
-            ".asciz \"ostler-init\"",
-            "5:",
+            include_str!("init/aarch64.s"),
             ".popsection",
             "adrp {start}, 2b",
             "add {start}, {start}, :lo12:2b",
@@ -315,4 +193,15 @@ fn between(start: *const u8, end: *const u8) -> &'static [u8] {
     let length = (end as usize).saturating_sub(start as usize);
     // SAFETY: both are labels of the same constant data, which lies between them.
     unsafe { std::slice::from_raw_parts(start, length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_as_small_as_is_said() {
+        let bytes = elf(code()).len();
+        assert!((HEADERS_BYTES + 100..450).contains(&bytes), "{bytes}");
+    }
 }

@@ -36,6 +36,7 @@ mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
 pub(crate) mod init;
+mod init_filter;
 pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;

@@ -29,6 +29,12 @@ pub(crate) fn first_free_descriptor(any: BorrowedFd<'_>) -> Option<u64> {
 
 /// How many descriptors this process has.
 pub(crate) fn descriptors() -> u64 {
+    // Linux 6.2 tells without a list, which takes 10 ms for 10,000 of them.
+    if let Ok(directory) = std::fs::metadata("/proc/self/fd")
+        && directory.len() > 0
+    {
+        return directory.len();
+    }
     std::fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count() as u64).saturating_sub(1)
 }
 

@@ -4,8 +4,8 @@
 //! /proc gets at the file: a command or an interpreter in an image that is a link to
 //! /proc/self/exe makes it run this program inside, and hand on the file (CVE-2019-5736 of runc). A
 //! task that runs as the owner of the file could write to it. So a supervisor whose file could be
-//! written to starts anew through a mount of the file that is read-only and nowhere else, or where it
-//! may not make one from a sealed copy in memory, as runc and LXC do.
+//! written to starts anew through a mount of the file that is read-only and nowhere else, or where
+//! it may not make one from a sealed copy in memory, as runc and LXC do.
 
 use super::mounting::tree;
 use nix::errno::Errno;

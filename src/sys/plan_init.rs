@@ -6,6 +6,7 @@
 
 use super::host::Host;
 use super::init;
+use super::init_filter;
 use super::namespaces::{Layout, Namespaces};
 use super::plan::{self, InitPlan};
 use super::program::{Program, Step, Strings, Target};
@@ -52,5 +53,9 @@ fn steps(spec: &TaskSpec, host: &Host, user: Option<&User>, own: Vec<Step>) -> V
     let of_death = if spec.die_with_supervisor { Signal::KILL } else { init::LEAVE };
     steps.push(Step::DeathSignal(of_death.number()));
     steps.extend([Step::Signals, Step::InitSignals]);
+    let profile = spec.isolation.as_deref().and_then(|isolation| isolation.seccomp.as_deref());
+    if profile.is_some_and(|profile| profile != "none") {
+        steps.push(Step::Seccomp(init_filter::filter()));
+    }
     steps
 }

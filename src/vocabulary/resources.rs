@@ -78,11 +78,15 @@ impl Resources {
 /// What a task is kept from.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Isolation {
-    /// Directory that becomes `/` of the task.
+    /// Directory that becomes `/` of the task (pivot_root(2), Linux 5.12), with a `/dev`, a `/sys`
+    /// and, for a task with `pid`, a `/proc` of its own, as OCI runtimes have them. The command,
+    /// `task_dir`, `work_dir` and the paths of `landlock` are then inside.
     pub root: Option<String>,
-    /// Bind mounts.
+    /// Bind mounts, in this order (Linux 5.12). Without `root` they lie over the host's root, for
+    /// this task alone.
     pub mounts: Vec<Mount>,
-    /// Devices that may be used; absent: all.
+    /// Devices that may be used besides null, zero, full, random, urandom, tty and terminals of
+    /// its own; absent: with `root` these alone, else all.
     pub devices: Option<Vec<Device>>,
     /// Own pid namespace.
     pub pid: bool,
@@ -114,11 +118,12 @@ impl Isolation {
 /// A bind mount.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mount {
-    /// Path outside.
+    /// Path outside: a directory or a file.
     pub source: String,
-    /// Path inside.
+    /// Path inside, without `..`. Links are followed inside the root, what is missing is made
+    /// there. Without a root it has to exist.
     pub target: String,
-    /// Truly recursive.
+    /// With everything that is mounted below the source.
     pub read_only: bool,
     /// How mounts made later pass.
     pub propagation: Propagation,
@@ -136,14 +141,16 @@ pub enum Propagation {
     Shared,
 }
 
-/// A device node.
+/// A device node. It is the host's own, mounted read-only: the device can be written to, the node
+/// not be changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Device {
     /// Path outside.
     pub source: String,
     /// Path inside; absent: the same.
     pub target: Option<String>,
-    /// Of `rwm`.
+    /// Of `rwm`: read, write, make nodes. Less than `rw` needs the devices controller of cgroup v1,
+    /// `rw` that or `capabilities` without MKNOD.
     pub permissions: String,
 }
 

@@ -1,6 +1,6 @@
 //! Roots, mounts and devices through the program: what tasks see, every way out that is known, and
-//! what is left behind. `vm.rs` runs all of it once more in a machine that has cgroup v2 alone, whose
-//! own root is an initramfs.
+//! what is left behind. `vm.rs` runs all of it once more in a machine that has cgroup v2 alone, and
+//! whose own root is an initramfs.
 
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,5 @@
-//! What the tests of mounts share: a root with the programs of this machine in it, and `ostler run`.
+//! What the tests of mounts share: a root with the programs of this machine in it, and
+//! `ostler run`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -47,7 +48,6 @@ impl Image {
                 Err(_) => {}
             }
         }
-        // Where it only has busybox, as in the virtual machine.
         image
     }
 

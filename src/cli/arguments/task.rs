@@ -155,13 +155,13 @@ pub(crate) struct ResourceFlags {
 #[derive(Args, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationFlags {
-    /// Directory that becomes / of the task
+    /// Directory that becomes / of the task; command, --task-dir and --work-dir are inside
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<String>,
-    /// Bind mount; options: ro, rw, private, slave, shared
+    /// Bind mount; options, with commas between: ro, rw, private, slave, shared
     #[arg(long = "mount", value_name = "SRC:DST[:ro]")]
     pub(crate) mounts: Vec<String>,
-    /// Device that may be used; without this flag all may
+    /// Device that may be used besides those of every /dev; without this flag and --root all may
     #[arg(long = "device", value_name = "SRC[:DST[:rwm]]")]
     pub(crate) devices: Vec<String>,
     /// Namespaces of its own

@@ -121,7 +121,7 @@ impl StatsStream {
         if self.interval.is_some() && session.output().len() > STREAM_QUEUE_BYTES {
             return Step::Full;
         }
-        let most = if self.interval.is_some() { PIECE_BYTES } else { PARAMETERS_BYTES_MAX };
+        let most = if self.interval.is_some() { PIECE_BYTES / 2 } else { PARAMETERS_BYTES_MAX };
         let mut batch = Batch::new("stats", most);
         while let Some(&task) = tasks.last() {
             let measured = context.supervisor.measured(task, self.by_pid);

@@ -25,7 +25,8 @@ use crate::engine::Input;
 use crate::reactor::descriptor_store::DescriptorStore;
 use crate::reactor::token::Key;
 use crate::sys::pipe::Ids;
-use crate::vocabulary::{Deadlines, Mono, Sink, StreamKind, TaskId, TaskSpec};
+use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
+pub(crate) use adopt::PipeLeft;
 use budget::{PipeBudget, Ready};
 use look::Look;
 use std::collections::VecDeque;
@@ -85,8 +86,7 @@ pub(crate) struct Relay {
 #[derive(Debug)]
 struct TaskOutput {
     id: TaskId,
-    name: Box<str>,
-    task_dir: Option<Box<str>>,
+    identity: Arc<Identity>,
     owner: Option<Ids>,
     stdout: End,
     stderr: End,
@@ -103,7 +103,7 @@ enum End {
     Inherit,
     Descriptor(Arc<OwnedFd>),
     /// The task gets the file itself, opened for each run.
-    File(Box<str>),
+    File,
     /// Relayed, or a FIFO that the task holds itself.
     Stream(Key),
     SameAsStdout,
@@ -187,7 +187,8 @@ impl Relay {
             Sink::File(file) if file.is_relayed() => 2,
             _ => 0,
         };
-        let stderr = if same_sink(spec) { 0 } else { needed(spec.stderr()) };
+        let stderr =
+            if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
         needed(spec.stdout()) + stderr
     }
 
@@ -216,7 +217,7 @@ impl Relay {
     }
 
     fn name_of(&self, task: TaskId) -> &str {
-        self.output(task).map_or("", |output| &output.name)
+        self.output(task).map_or("", |output| &output.identity.name)
     }
 
     /// Sets a timer of a stream; one that is set stays, its handler sets the next.
@@ -260,8 +261,8 @@ impl Timer {
 }
 
 /// Both streams go to one place, in order of writing.
-fn same_sink(spec: &TaskSpec) -> bool {
-    spec.stdout().path().is_some() && spec.stdout().path() == spec.stderr().path()
+fn same_sink(stdout: &Sink, stderr: &Sink) -> bool {
+    stdout.path().is_some() && stdout.path() == stderr.path()
 }
 
 /// The name of a run's FIFO in the state directory.

@@ -11,7 +11,7 @@ use crate::sys::failure::start_error;
 use crate::sys::faults;
 use crate::sys::pipe::Ids;
 use crate::sys::sink::{Place, SinkError};
-use crate::vocabulary::{FileSink, Sink, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall};
+use crate::vocabulary::{FileSink, Identity, Sink, Stage, StartError, StreamKind, TaskId, Wall};
 use mio::Interest;
 use mio::unix::SourceFd;
 use nix::errno::Errno;
@@ -27,8 +27,7 @@ impl Relay {
     pub(crate) fn open(
         &mut self,
         task: TaskId,
-        name: &str,
-        spec: &TaskSpec,
+        identity: &Arc<Identity>,
         owner: Option<Ids>,
     ) -> Result<(), StartError> {
         let known = self.take_output(task);
@@ -36,8 +35,7 @@ impl Relay {
         let mut output = known.unwrap_or_else(|| {
             Box::new(TaskOutput {
                 id: task,
-                name: name.into(),
-                task_dir: spec.task_dir.as_deref().map(Into::into),
+                identity: Arc::clone(identity),
                 owner,
                 stdout: End::Closed,
                 stderr: End::Closed,
@@ -45,8 +43,9 @@ impl Relay {
                 settling: Settling::No,
             })
         });
+        output.identity = Arc::clone(identity);
         let before = output.keys();
-        let opened = self.open_both(&mut output, spec);
+        let opened = self.open_both(&mut output);
         if opened.is_err() {
             for key in output.keys().into_iter().flatten() {
                 if !before.contains(&Some(key)) {
@@ -65,20 +64,20 @@ impl Relay {
         opened
     }
 
-    fn open_both(&mut self, output: &mut TaskOutput, spec: &TaskSpec) -> Result<(), StartError> {
-        for (kind, sink) in
-            [(StreamKind::Stdout, spec.stdout()), (StreamKind::Stderr, spec.stderr())]
-        {
+    fn open_both(&mut self, output: &mut TaskOutput) -> Result<(), StartError> {
+        let (stdout, stderr) = (StreamKind::Stdout, StreamKind::Stderr);
+        let same = same_sink(output.identity.sink(stdout), output.identity.sink(stderr));
+        for kind in [stdout, stderr] {
             let is_open = match output.end(kind) {
                 End::Closed => false,
                 End::Stream(key) => self.streams.get(*key).is_some(),
                 _ => true,
             };
             if !is_open {
-                *output.end_mut(kind) = if kind == StreamKind::Stderr && same_sink(spec) {
+                *output.end_mut(kind) = if kind == stderr && same {
                     End::SameAsStdout
                 } else {
-                    self.open_sink(output, kind, sink)?
+                    self.open_sink(output, kind)?
                 };
             }
         }
@@ -90,13 +89,9 @@ impl Relay {
         Ok(())
     }
 
-    fn open_sink(
-        &mut self,
-        output: &TaskOutput,
-        kind: StreamKind,
-        sink: &Sink,
-    ) -> Result<End, StartError> {
-        let task_dir = output.task_dir.as_deref();
+    fn open_sink(&mut self, output: &TaskOutput, kind: StreamKind) -> Result<End, StartError> {
+        let identity = &output.identity;
+        let (sink, task_dir) = (identity.sink(kind), identity.task_dir());
         let target = match sink {
             Sink::Discard => return Ok(End::Null),
             Sink::Inherit if self.options.refuse_inherit => {
@@ -106,19 +101,19 @@ impl Relay {
             Sink::Inherit => return Ok(End::Inherit),
             Sink::Descriptor(fd) => return Ok(End::Descriptor(Arc::clone(fd))),
             Sink::File(file) => match relayed_size(file) {
-                Some(max_size) => RotatedFile::open(file, max_size, task_dir, output.owner)
+                Some(max_size) => RotatedFile::open(identity, kind, file, max_size, output.owner)
                     .map(|file| Target::File(Box::new(file))),
                 None => {
                     let path = file.path.as_str();
                     return Place::find(path, task_dir)
                         .and_then(|place| place.open_file(place.name, output.owner))
-                        .map(|_| End::File(path.into()))
+                        .map(|_| End::File)
                         .map_err(|error| sink_failed(kind, path, error));
                 }
             },
             Sink::Fifo { path, .. } => Place::find(path, task_dir)
                 .and_then(|place| place.open_fifo(output.owner))
-                .map(|end| Target::Fifo(Fifo::new(path, end))),
+                .map(|end| Target::Fifo(Fifo::new(identity, kind, end))),
         }
         .map_err(|error| sink_failed(kind, sink.path().unwrap_or_default(), error))?;
         let direct = matches!(sink, Sink::Fifo { direct: true, .. });
@@ -186,10 +181,13 @@ impl Relay {
             End::Null => Ok(ChildEnd::Null),
             End::Inherit => Ok(ChildEnd::Inherit),
             End::Descriptor(fd) => Ok(ChildEnd::Fd(Arc::clone(fd))),
-            End::File(path) => Place::find(path, output.task_dir.as_deref())
-                .and_then(|place| place.open_file(place.name, output.owner))
-                .map(|file| ChildEnd::Fd(Arc::new(file)))
-                .map_err(|error| sink_failed(kind, path, error)),
+            End::File => {
+                let path = output.identity.sink(kind).path().unwrap_or_default();
+                Place::find(path, output.identity.task_dir())
+                    .and_then(|place| place.open_file(place.name, output.owner))
+                    .map(|file| ChildEnd::Fd(Arc::new(file)))
+                    .map_err(|error| sink_failed(kind, path, error))
+            }
             End::Stream(key) => {
                 let key = *key;
                 self.begin_stream(task, key, run)
@@ -216,12 +214,15 @@ impl Relay {
             return Ok(ChildEnd::Fd(Arc::new(end)));
         }
         let state_dir = self.options.state_dir.as_deref();
-        let (source, end) = Source::make(state_dir, (&output.name, run, kind), output.owner)?;
+        let (source, end) =
+            Source::make(state_dir, (&output.identity.name, run, kind), output.owner)?;
         if let Err(errno) = watch(&self.registry, source.fd(), Owner::Source(key)) {
             source.discard();
             let what = format!("watch the pipe of {}", kind.as_str());
             return Err(start_error(Stage::Output, errno, what));
         }
+        // Most streams have one source at a time, and a Vec begins with room for four.
+        stream.sources.reserve_exact(1);
         stream.sources.push(source);
         self.store_stream(key, run);
         Ok(ChildEnd::Fd(Arc::new(end)))

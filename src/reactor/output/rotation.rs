@@ -7,17 +7,21 @@ use crate::sys::sink::{self, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
     RELAY_BUFFER_BYTES, SINK_LOG_EVERY, SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
 };
-use crate::vocabulary::{FileSink, Mono, Numbering};
+use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The current file of a rotated sink. Written blocking, since Linux knows no other way.
 #[derive(Debug)]
 pub(super) struct RotatedFile {
-    sink: FileSink,
+    /// Knows its path and the task's directory.
+    identity: Arc<Identity>,
+    kind: StreamKind,
+    numbering: Numbering,
+    max_files: u32,
     max_size: u64,
-    task_dir: Option<Box<str>>,
     owner: Option<Ids>,
     file: OwnedFd,
     /// What is written goes to its end, wherever that is.
@@ -27,22 +31,31 @@ pub(super) struct RotatedFile {
     fill: Fill,
     /// How long the file's last line is was not looked at.
     line_unknown: bool,
+    /// Most files never have any.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What did not go as it should.
+#[derive(Debug, Default)]
+struct Trouble {
     /// A rotation failed: not before this, and how long to wait after the next failure.
     retry: Option<(Mono, Duration)>,
     /// What is to be told of it, once.
     complaint: Option<String>,
+    /// When a slow write was last told of.
     slow_said: Option<Instant>,
 }
 
 impl RotatedFile {
     /// Opens the current file and goes on where it ends.
     pub(super) fn open(
+        identity: &Arc<Identity>,
+        kind: StreamKind,
         sink: &FileSink,
         max_size: u64,
-        task_dir: Option<&str>,
         owner: Option<Ids>,
     ) -> Result<RotatedFile, SinkError> {
-        let place = Place::find(&sink.path, task_dir)?;
+        let place = Place::find(&sink.path, identity.task_dir())?;
         let kept = u64::from(sink.max_files.max(1));
         let (name, number) = match sink.numbering {
             Numbering::Shift => {
@@ -66,28 +79,36 @@ impl RotatedFile {
         let file = place.open_file(&name, owner)?;
         let fill = Fill { size: file_size(&file)?, line: 0 };
         Ok(RotatedFile {
-            sink: sink.clone(),
+            identity: Arc::clone(identity),
+            kind,
+            numbering: sink.numbering,
+            max_files: sink.max_files,
             max_size,
-            task_dir: task_dir.map(Into::into),
             owner,
             file,
             appending: true,
             number,
             fill,
             line_unknown: fill.size > 0,
-            retry: None,
-            complaint: None,
-            slow_said: None,
+            trouble: None,
         })
     }
 
     pub(super) fn path(&self) -> &str {
-        &self.sink.path
+        self.identity.sink(self.kind).path().unwrap_or_default()
+    }
+
+    fn retry(&self) -> Option<(Mono, Duration)> {
+        self.trouble.as_ref().and_then(|trouble| trouble.retry)
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
     }
 
     /// What went wrong with a rotation, told once.
     pub(super) fn take_complaint(&mut self) -> Option<String> {
-        self.complaint.take()
+        self.trouble.as_mut().and_then(|trouble| trouble.complaint.take())
     }
 
     /// Moves some of what stands in a pipe, at most `budget` bytes, without taking it into our
@@ -135,9 +156,9 @@ impl RotatedFile {
     fn next_cut(&mut self, data: &[u8], now: Mono) -> Option<usize> {
         match self.fill.cut(data, self.max_size) {
             Cut::Write(bytes) => Some(bytes),
-            Cut::Rotate if self.retry.is_none_or(|(at, _)| at <= now) => {
+            Cut::Rotate if self.retry().is_none_or(|(at, _)| at <= now) => {
                 match self.rotate() {
-                    Ok(()) => self.retry = None,
+                    Ok(()) => self.trouble = None,
                     Err(error) => self.rotation_failed(&error, now),
                 }
                 None
@@ -190,21 +211,28 @@ impl RotatedFile {
 
     fn note_time(&mut self, begun: Instant, bytes: usize) {
         let took = begun.elapsed();
-        if took > SLOW_WRITE && self.slow_said.is_none_or(|said| said.elapsed() > SINK_LOG_EVERY) {
-            self.slow_said = Some(begun);
+        if took > SLOW_WRITE && self.may_tell_slow() {
+            self.trouble().slow_said = Some(begun);
             log::warn!(
                 "slow write: path={:?} bytes={} took_ms={}: every task waited meanwhile",
-                self.sink.path,
+                self.path(),
                 bytes,
                 took.as_millis()
             );
         }
     }
 
+    fn may_tell_slow(&self) -> bool {
+        let said = self.trouble.as_ref().and_then(|trouble| trouble.slow_said);
+        said.is_none_or(|said| said.elapsed() > SINK_LOG_EVERY)
+    }
+
     fn rotate(&mut self) -> Result<(), SinkError> {
-        let place = Place::find(&self.sink.path, self.task_dir.as_deref())?;
-        let kept = u64::from(self.sink.max_files.max(1));
-        let (file, number) = match self.sink.numbering {
+        let identity = Arc::clone(&self.identity);
+        let path = identity.sink(self.kind).path().unwrap_or_default();
+        let place = Place::find(path, identity.task_dir())?;
+        let kept = u64::from(self.max_files.max(1));
+        let (file, number) = match self.numbering {
             Numbering::Shift => (shift(&place, kept.max(2), self.owner)?, 0),
             Numbering::Count => {
                 let number = self.number.saturating_add(1);
@@ -217,7 +245,7 @@ impl RotatedFile {
         self.line_unknown = false;
         self.number = number;
         self.fill = Fill { size, line: 0 };
-        match self.sink.numbering {
+        match self.numbering {
             Numbering::Count if number >= kept => {
                 place.remove(&numbered(place.name, number - kept))
             }
@@ -227,11 +255,12 @@ impl RotatedFile {
     }
 
     fn rotation_failed(&mut self, error: &SinkError, now: Mono) {
-        let wait = self.retry.map_or(SINK_RETRY_FIRST, |(_, wait)| wait);
-        if self.retry.is_none() {
-            self.complaint = Some(format!("cannot rotate {:?}: {error}", self.sink.path));
+        let wait = self.retry().map_or(SINK_RETRY_FIRST, |(_, wait)| wait);
+        if self.retry().is_none() {
+            let complaint = format!("cannot rotate {:?}: {error}", self.path());
+            self.trouble().complaint = Some(complaint);
         }
-        self.retry = Some((now + wait, (wait * 2).min(SINK_RETRY_MAX)));
+        self.trouble().retry = Some((now + wait, (wait * 2).min(SINK_RETRY_MAX)));
     }
 }
 

@@ -6,7 +6,7 @@ use super::target::Target;
 use super::{Relay, Settling, Timer};
 use crate::engine::Input;
 use crate::reactor::token::Key;
-use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER, LINGER_LOOK, LINGER_LOOK_FIRST};
+use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER};
 use crate::vocabulary::{Mono, TaskId};
 
 /// Why the output of a task is dropped.
@@ -33,7 +33,7 @@ impl Relay {
             if let Some(stream) = self.streams.get_mut(key) {
                 stream.owed = stream.unmoved();
                 stream.moved_at = now;
-                stream.look_wait = LINGER_LOOK_FIRST;
+                stream.looks = 0;
             }
             self.source_ready(key, false, true);
         }
@@ -47,7 +47,7 @@ impl Relay {
             if let Some(stream) = self.streams.get_mut(key) {
                 stream.closing = true;
                 stream.alone_since = now;
-                stream.look_wait = LINGER_LOOK_FIRST;
+                stream.looks = 0;
             }
             self.source_ready(key, false, true);
             self.progress(now, key);
@@ -71,7 +71,7 @@ impl Relay {
             if stream.is_done() && stream.target.unread() == 0 {
                 self.remove_stream(key);
             } else if stream.is_unread() {
-                let at = now + stream.look_wait;
+                let at = now + stream.look_wait();
                 self.set_timer(key, Timer::Look, at);
             }
         }
@@ -113,7 +113,7 @@ impl Relay {
         for &key in &pending {
             // What has not even reached its sink comes with an event; a reader does not.
             if let Some(stream) = self.streams.get(key).filter(|stream| stream.owed == 0) {
-                let at = now + stream.look_wait;
+                let at = now + stream.look_wait();
                 self.set_timer(key, Timer::Look, at);
             }
         }
@@ -142,7 +142,7 @@ impl Relay {
     /// Has a reader taken what is in the FIFO? Nothing else tells.
     pub(super) fn look(&mut self, now: Mono, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        stream.look_wait = (stream.look_wait * 2).min(LINGER_LOOK);
+        stream.looks = stream.looks.saturating_add(1);
         if stream.closing && stream.is_unread() {
             let alone = stream.target.as_fifo().is_some_and(|fifo| fifo.has_reader() == Ok(false));
             if !alone {
@@ -153,7 +153,7 @@ impl Relay {
                 self.news.extend(lost.map(|lost| (task, lost)));
                 return self.settle(now, task);
             } else {
-                let at = (now + stream.look_wait).min(stream.alone_since + LINGER);
+                let at = (now + stream.look_wait()).min(stream.alone_since + LINGER);
                 self.set_timer(key, Timer::Look, at);
             }
             self.watch_target(now, key);

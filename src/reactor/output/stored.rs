@@ -48,7 +48,12 @@ impl Relay {
 
     /// Whether the pipe of a run outlived its writers until now.
     pub(super) fn was_stored(&self, kind: StreamKind, run: u64) -> bool {
-        self.store.was_stored(source_of(kind, run))
+        self.store.is_stored(source_of(kind, run))
+    }
+
+    /// The pipe of a run could not be taken over yet, and will be.
+    pub(super) fn claim_source(&mut self, kind: StreamKind, run: u64) {
+        self.store.claim(source_of(kind, run));
     }
 
     /// The pipes of these runs are gone.

@@ -6,8 +6,8 @@ use super::source::Source;
 use super::target::{Fifo, Refusal, Target};
 use crate::sys::pipe;
 use crate::vocabulary::limits::{
-    LINGER_LOOK_FIRST, PIPE_BYTES_DEFAULT, RELAY_BUFFER_BYTES, RELAY_TURN_BYTES, SINK_RETRY_FIRST,
-    SINK_RETRY_MAX, SPLICE_BYTES_MIN,
+    LINGER_LOOK, LINGER_LOOK_FIRST, PIPE_BYTES_DEFAULT, RELAY_BUFFER_BYTES, RELAY_TURN_BYTES,
+    SINK_LOG_EVERY, SINK_RETRY_FIRST, SINK_RETRY_MAX, SPLICE_BYTES_MIN,
 };
 use crate::vocabulary::{Mono, StreamKind, TaskId};
 use nix::errno::Errno;
@@ -24,9 +24,8 @@ pub(super) struct Stream {
     pub(super) sources: Vec<Source>,
     /// The task holds the FIFO itself.
     pub(super) direct: bool,
-    pub(super) waiting: Waiting,
-    /// Read, and refused by the target.
-    leftover: Vec<u8>,
+    /// Only while its target takes nothing, or fails.
+    held: Option<Box<Held>>,
     /// Bytes of finished runs that have not reached the target.
     pub(super) owed: u64,
     /// When bytes last reached the target.
@@ -41,8 +40,6 @@ pub(super) struct Stream {
     pub(super) stall_told: bool,
     /// Moving between two pipes is not permitted here.
     splice_refused: bool,
-    /// The next line about it is not logged before this.
-    pub(super) log_after: Mono,
     /// The log says that it fails.
     pub(super) failure_logged: bool,
     /// Timers that are set, a bit for each kind.
@@ -51,8 +48,8 @@ pub(super) struct Stream {
     pub(super) closing: bool,
     /// Closing: since when nobody has the FIFO open for reading, as far as we know.
     pub(super) alone_since: Mono,
-    /// Closing: the wait before the next look.
-    pub(super) look_wait: Duration,
+    /// Looks for a reader since the run ended or the task exited.
+    pub(super) looks: u8,
     /// A pipe had no writer any more when it was found: what was in it is gone.
     pub(super) lost_unseen: bool,
     /// Runs whose pipes are gone, and may still be stored.
@@ -61,9 +58,20 @@ pub(super) struct Stream {
     pub(super) stored_sink: Option<u64>,
 }
 
+/// What a stream has that cannot go on.
+#[derive(Debug, Default)]
+struct Held {
+    waiting: Waiting,
+    /// Read, and refused by the target.
+    leftover: Vec<u8>,
+    /// The next line about it is not logged before this.
+    log_after: Mono,
+}
+
 /// What a stream waits for besides output of its task.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub(super) enum Waiting {
+    #[default]
     Nothing,
     /// Room in the FIFO, since then.
     Room(Mono),
@@ -113,8 +121,7 @@ impl Stream {
             target,
             sources: Vec::new(),
             direct,
-            waiting: Waiting::Nothing,
-            leftover: Vec::new(),
+            held: None,
             owed: 0,
             moved_at: Mono::default(),
             bulk_at: Mono::default(),
@@ -122,12 +129,11 @@ impl Stream {
             room_seen: false,
             stall_told: false,
             splice_refused: false,
-            log_after: Mono::default(),
             failure_logged: false,
             timers_set: 0,
             closing: false,
             alone_since: Mono::default(),
-            look_wait: LINGER_LOOK_FIRST,
+            looks: 0,
             lost_unseen: false,
             ended: Vec::new(),
             stored_sink: None,
@@ -137,12 +143,51 @@ impl Stream {
     /// Bytes that have left the task and have not reached the target.
     pub(super) fn unmoved(&self) -> u64 {
         let waiting: u64 = self.sources.iter().map(Source::waiting_bytes).sum();
-        waiting + self.leftover.len() as u64
+        waiting + self.leftover().len() as u64
     }
 
     /// Nothing can come any more, and nothing is left.
     pub(super) fn is_done(&self) -> bool {
-        self.sources.is_empty() && self.leftover.is_empty()
+        self.sources.is_empty() && self.leftover().is_empty()
+    }
+
+    fn leftover(&self) -> &[u8] {
+        self.held.as_ref().map_or(&[], |held| &held.leftover)
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        self.held.as_ref().map_or(Waiting::Nothing, |held| held.waiting)
+    }
+
+    /// Says what it waits for now; what it has waited for.
+    pub(super) fn wait_for(&mut self, waiting: Waiting) -> Waiting {
+        if waiting == Waiting::Nothing && self.held.is_none() {
+            return waiting;
+        }
+        std::mem::replace(&mut self.held.get_or_insert_default().waiting, waiting)
+    }
+
+    /// Whether a line about it may be logged now; the next one may not for a while then.
+    pub(super) fn may_log(&mut self, now: Mono) -> bool {
+        let held = self.held.get_or_insert_default();
+        let may = now >= held.log_after;
+        if may {
+            held.log_after = now + SINK_LOG_EVERY;
+        }
+        may
+    }
+
+    /// The wait before the next look for a reader, doubled each time.
+    pub(super) fn look_wait(&self) -> Duration {
+        LINGER_LOOK_FIRST.saturating_mul(1 << self.looks.min(16)).min(LINGER_LOOK)
+    }
+
+    /// Lets go of what is needed only while something is held up.
+    pub(super) fn relax(&mut self, now: Mono) {
+        let free = |held: &mut Box<Held>| {
+            held.leftover.is_empty() && held.waiting == Waiting::Nothing && held.log_after <= now
+        };
+        self.held.take_if(free);
     }
 
     /// Moves what is there, up to what one stream may in one turn, and not long after `until`.
@@ -167,14 +212,14 @@ impl Stream {
         until: Instant,
         moved: &mut usize,
     ) -> Flow {
-        if !self.leftover.is_empty() {
-            let (written, result) = self.target.write(&self.leftover, now);
+        if let Some(held) = self.held.as_mut().filter(|held| !held.leftover.is_empty()) {
+            let (written, result) = self.target.write(&held.leftover, now);
             *moved += written;
-            self.leftover.drain(..written.min(self.leftover.len()));
+            held.leftover.drain(..written.min(held.leftover.len()));
             if let Err(refusal) = result {
                 return Flow::Stopped(refusal);
             }
-            self.leftover = Vec::new();
+            held.leftover = Vec::new();
         }
         let mut index = 0;
         while index < self.sources.len() {
@@ -289,7 +334,8 @@ impl Stream {
             Ok(()) if short && !read_on => Step::Empty,
             Ok(()) => Step::More,
             Err(refusal) => {
-                self.leftover.extend_from_slice(data.get(written..).unwrap_or_default());
+                let rest = data.get(written..).unwrap_or_default();
+                self.held.get_or_insert_default().leftover.extend_from_slice(rest);
                 Step::Stopped(refusal)
             }
         }

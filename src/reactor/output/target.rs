@@ -3,9 +3,10 @@
 use super::budget::Grown;
 use super::rotation::RotatedFile;
 use crate::sys::pipe::{self, Again};
-use crate::vocabulary::Mono;
+use crate::vocabulary::{Identity, Mono, StreamKind};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// Where the bytes of a stream go.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) enum Refusal {
 impl Target {
     pub(super) fn path(&self) -> &str {
         match self {
-            Target::Fifo(fifo) => &fifo.path,
+            Target::Fifo(fifo) => fifo.path(),
             Target::File(file) => file.path(),
         }
     }
@@ -62,7 +63,8 @@ impl Target {
 /// when one leaves. Never blocks, never read.
 #[derive(Debug)]
 pub(super) struct Fifo {
-    path: Box<str>,
+    identity: Arc<Identity>,
+    kind: StreamKind,
     end: OwnedFd,
     /// The end could not be opened again after a look for readers: it only writes.
     write_only: bool,
@@ -73,8 +75,13 @@ pub(super) struct Fifo {
 }
 
 impl Fifo {
-    pub(super) fn new(path: &str, end: OwnedFd) -> Fifo {
-        Fifo { path: path.into(), end, write_only: false, watched: false, grown: None }
+    pub(super) fn new(identity: &Arc<Identity>, kind: StreamKind, end: OwnedFd) -> Fifo {
+        let identity = Arc::clone(identity);
+        Fifo { identity, kind, end, write_only: false, watched: false, grown: None }
+    }
+
+    fn path(&self) -> &str {
+        self.identity.sink(self.kind).path().unwrap_or_default()
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

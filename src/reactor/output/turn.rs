@@ -8,9 +8,7 @@ use super::{Relay, Timer};
 use crate::engine::Input;
 use crate::reactor::token::{Key, Owner};
 use crate::vocabulary::Mono;
-use crate::vocabulary::limits::{
-    DRAIN_PATIENCE, LINGER_LOOK, PIPE_IDLE_AFTER, RELAY_TURN_TIME, SINK_LOG_EVERY,
-};
+use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER_LOOK, PIPE_IDLE_AFTER, RELAY_TURN_TIME};
 use nix::errno::Errno;
 use std::time::Instant;
 
@@ -21,7 +19,7 @@ impl Relay {
         for source in &mut stream.sources {
             source.read_on |= closed;
         }
-        if stream.waiting == Waiting::Nothing {
+        if stream.waiting() == Waiting::Nothing {
             self.enqueue(key);
         }
     }
@@ -29,7 +27,7 @@ impl Relay {
     /// The loop says that a FIFO has room again.
     pub(crate) fn target_ready(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(key)
-            && matches!(stream.waiting, Waiting::Room(_))
+            && matches!(stream.waiting(), Waiting::Room(_))
         {
             stream.room_seen = true;
             self.enqueue(key);
@@ -92,9 +90,9 @@ impl Relay {
             self.tell_stall(now, key, complaint);
         }
         match flow {
-            Flow::Idle => self.flowing(key),
+            Flow::Idle => self.flowing(now, key),
             Flow::More => {
-                self.flowing(key);
+                self.flowing(now, key);
                 if let Some(stream) = self.streams.get_mut(key) {
                     stream.queued = true;
                     self.ready.carried.push_back(key);
@@ -107,9 +105,10 @@ impl Relay {
         self.progress(now, key);
     }
 
-    fn flowing(&mut self, key: Key) {
+    fn flowing(&mut self, now: Mono, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let was = std::mem::replace(&mut stream.waiting, Waiting::Nothing);
+        let was = stream.wait_for(Waiting::Nothing);
+        stream.relax(now);
         stream.stall_told = false;
         // Only what was said to have failed is said to work.
         if matches!(was, Waiting::Retry(..)) && std::mem::take(&mut stream.failure_logged) {
@@ -121,14 +120,14 @@ impl Relay {
 
     fn full(&mut self, now: Mono, key: Key, moved: bool) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let since = match stream.waiting {
+        let since = match stream.waiting() {
             Waiting::Room(since) if !moved => since,
             _ => {
                 stream.stall_told = false;
                 now
             }
         };
-        stream.waiting = Waiting::Room(since);
+        stream.wait_for(Waiting::Room(since));
         if !stream.stall_told {
             self.set_timer(key, Timer::Stall, since + DRAIN_PATIENCE);
         }
@@ -138,7 +137,7 @@ impl Relay {
     /// Has the loop tell when the FIFO that a stream waits for has room.
     pub(super) fn watch_target(&mut self, now: Mono, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        if !matches!(stream.waiting, Waiting::Room(_)) {
+        if !matches!(stream.waiting(), Waiting::Room(_)) {
             return;
         }
         let Some(fifo) = stream.target.as_fifo().filter(|fifo| !fifo.watched) else { return };
@@ -150,9 +149,9 @@ impl Relay {
 
     fn failed(&mut self, now: Mono, key: Key, errno: Errno) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let first = !matches!(stream.waiting, Waiting::Retry(..));
-        stream.waiting = stream.waiting.after_failure(now);
-        if let Waiting::Retry(at, _) = stream.waiting {
+        let first = !matches!(stream.waiting(), Waiting::Retry(..));
+        stream.wait_for(stream.waiting().after_failure(now));
+        if let Waiting::Retry(at, _) = stream.waiting() {
             let reason = format!("cannot write {:?}: {}", stream.target.path(), errno.desc());
             self.set_timer(key, Timer::Retry, at);
             if first {
@@ -164,8 +163,7 @@ impl Relay {
     fn tell_stall(&mut self, now: Mono, key: Key, reason: String) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         let (task, kind) = (stream.task, stream.kind);
-        if now >= stream.log_after {
-            stream.log_after = now + SINK_LOG_EVERY;
+        if stream.may_log(now) {
             stream.failure_logged = true;
             log::warn!(
                 "task={} stream={}: {reason}; nothing is lost, it is tried again",
@@ -243,7 +241,7 @@ impl Relay {
 
     fn retry(&mut self, now: Mono, key: Key) {
         let Some(stream) = self.streams.get(key) else { return };
-        match stream.waiting {
+        match stream.waiting() {
             Waiting::Retry(at, _) if at <= now => self.enqueue(key),
             Waiting::Retry(at, _) => self.set_timer(key, Timer::Retry, at),
             Waiting::Nothing | Waiting::Room(_) => {}
@@ -253,7 +251,7 @@ impl Relay {
     /// Output has waited for room for a while: says so where nobody reads.
     fn stall(&mut self, now: Mono, key: Key) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let Waiting::Room(since) = stream.waiting else { return };
+        let Waiting::Room(since) = stream.waiting() else { return };
         if now < since + DRAIN_PATIENCE {
             return self.set_timer(key, Timer::Stall, since + DRAIN_PATIENCE);
         }

@@ -16,7 +16,7 @@ use crate::sys::reader::Reader;
 use crate::vocabulary::limits::{STATS_FRESH, STATS_LOOK_EVERY, STATS_TURN_TIME};
 use crate::vocabulary::{Containment, Mono, Now, Pid, RequestError, TaskId, TaskStats, Usage};
 use gather::{Earlier, Gathering, Single};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use strays::Strays;
 
 /// A measurement that was asked for; see [`Supervisor::measure`].
@@ -27,10 +27,8 @@ pub struct Measurement(u64);
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
     reader: Reader,
-    samples: HashMap<TaskId, Sample>,
+    slots: Slots,
     queue: VecDeque<TaskId>,
-    /// What stands in the queue: its number there, and whether each process is wanted.
-    queued: HashMap<TaskId, (u64, bool)>,
     /// Numbers of the last task that was put into the queue and of the last that was measured.
     asked: u64,
     done: u64,
@@ -72,6 +70,50 @@ impl World<'_> {
     }
 }
 
+/// What is known of one task.
+#[derive(Debug)]
+struct Slot {
+    task: TaskId,
+    sample: Option<Box<Sample>>,
+    /// Where it stands in the queue.
+    queued: Option<Queued>,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Queued {
+    /// Its number there.
+    number: u64,
+    /// Each process is wanted.
+    by_pid: bool,
+}
+
+/// By the task's place in the table: thousands are asked for at once.
+#[derive(Debug, Default)]
+struct Slots(Vec<Slot>);
+
+impl Slots {
+    fn sample(&self, task: TaskId) -> Option<&Sample> {
+        self.0.get(task.index()).filter(|slot| slot.task == task)?.sample.as_deref()
+    }
+
+    fn get_mut(&mut self, task: TaskId) -> Option<&mut Slot> {
+        self.0.get_mut(task.index()).filter(|slot| slot.task == task)
+    }
+
+    /// The slot of a task; what an earlier one has left in its place is dropped.
+    fn make(&mut self, task: TaskId) -> Option<&mut Slot> {
+        let empty = |task| Slot { task, sample: None, queued: None };
+        if self.0.len() <= task.index() {
+            self.0.resize_with(task.index() + 1, || empty(task));
+        }
+        let slot = self.0.get_mut(task.index())?;
+        if slot.task != task {
+            *slot = empty(task);
+        }
+        Some(slot)
+    }
+}
+
 impl Sampler {
     /// Whether something waits to be measured.
     pub(super) fn has_more(&self) -> bool {
@@ -80,7 +122,9 @@ impl Sampler {
 
     /// A run is over: the next one begins anew.
     pub(super) fn forget(&mut self, task: TaskId) {
-        self.samples.remove(&task);
+        if let Some(slot) = self.slots.get_mut(task) {
+            slot.sample = None;
+        }
         if self.gathering.take_if(|gathering| gathering.task == task).is_some() {
             self.done += 1;
         }
@@ -89,20 +133,21 @@ impl Sampler {
     fn ask(&mut self, now: Mono, tasks: impl IntoIterator<Item = TaskId>, by_pid: bool) -> u64 {
         let mut last = 0;
         for task in tasks {
-            if let Some((number, each)) = self.queued.get_mut(&task) {
-                *each |= by_pid;
-                last = last.max(*number);
+            let Some(slot) = self.slots.make(task) else { continue };
+            if let Some(queued) = &mut slot.queued {
+                queued.by_pid |= by_pid;
+                last = last.max(queued.number);
                 continue;
             }
             let is_fresh = |sample: &Sample| {
                 (sample.by_pid.is_some() || !by_pid) && now.since(sample.at.mono) < STATS_FRESH
             };
-            if self.samples.get(&task).is_some_and(is_fresh) {
+            if slot.sample.as_deref().is_some_and(is_fresh) {
                 continue;
             }
             self.asked += 1;
             self.queue.push_back(task);
-            self.queued.insert(task, (self.asked, by_pid));
+            slot.queued = Some(Queued { number: self.asked, by_pid });
             last = self.asked;
         }
         last
@@ -133,7 +178,8 @@ impl Sampler {
             return;
         }
         self.queue.pop_front();
-        let (_, by_pid) = self.queued.remove(&task).unwrap_or_default();
+        let queued = self.slots.get_mut(task).and_then(|slot| slot.queued.take());
+        let by_pid = queued.is_some_and(|queued| queued.by_pid);
         match run {
             Some(run) => self.gathering = self.begin(world, run, by_pid),
             None => self.forget(task),
@@ -144,7 +190,7 @@ impl Sampler {
     /// Begins with a task; `None` where that was all.
     fn begin(&mut self, world: &World<'_>, run: &Run, by_pid: bool) -> Option<Gathering> {
         let now = clock::now().mono;
-        let earlier = self.samples.get(&run.task).filter(|sample| sample.run == run.number);
+        let earlier = self.slots.sample(run.task).filter(|sample| sample.run == run.number);
         let earlier = earlier.map(|sample| Earlier {
             total: &sample.total,
             clocks: &sample.clocks,
@@ -155,7 +201,8 @@ impl Sampler {
         match Gathering::begin(world, reader, &self.strays, run, by_pid, earlier) {
             Ok(gathering) => Some(gathering),
             Err(at) => {
-                if let Some(sample) = self.samples.get_mut(&run.task) {
+                let slot = self.slots.get_mut(run.task);
+                if let Some(sample) = slot.and_then(|slot| slot.sample.as_deref_mut()) {
                     sample.at = at;
                     percent::stands_still(&mut sample.total);
                     let singles = sample.by_pid.iter_mut().flat_map(|by| by.values_mut());
@@ -169,7 +216,7 @@ impl Sampler {
     fn keep(&mut self, mut gathering: Gathering) {
         let mut total = gathering.total();
         let mut by_pid = gathering.by_pid.then(|| std::mem::take(&mut gathering.by));
-        let earlier = self.samples.get(&gathering.task);
+        let earlier = self.slots.sample(gathering.task);
         if let Some(earlier) = earlier.filter(|sample| sample.run == gathering.run) {
             let time = gathering.at.mono.since(earlier.at.mono);
             percent::compare(&earlier.total, &mut total, time);
@@ -188,7 +235,9 @@ impl Sampler {
             by_pid,
             clocks: std::mem::take(&mut gathering.clocks).into(),
         };
-        self.samples.insert(gathering.task, sample);
+        if let Some(slot) = self.slots.make(gathering.task) {
+            slot.sample = Some(Box::new(sample));
+        }
     }
 }
 
@@ -266,7 +315,7 @@ impl Supervisor {
     /// What was found when a task was last measured; `None` where its run was not, or is over.
     pub fn measured(&self, task: TaskId, by_pid: bool) -> Option<TaskStats> {
         let run = self.runs.get(task)?;
-        let sample = self.sampler.samples.get(&task).filter(|sample| sample.run == run.number)?;
+        let sample = self.sampler.slots.sample(task).filter(|sample| sample.run == run.number)?;
         let identity = self.engine.identity(task)?;
         let singles = sample.by_pid.as_ref().filter(|_| by_pid);
         let by_pid = singles.map(|singles| {
@@ -278,7 +327,7 @@ impl Supervisor {
     /// The name of a task and what it used when it was last measured, without a copy.
     #[cfg(feature = "control")]
     pub(crate) fn usage_of(&self, task: TaskId) -> Option<(&str, &Usage)> {
-        let sample = self.sampler.samples.get(&task)?;
+        let sample = self.sampler.slots.sample(task)?;
         Some((&self.engine.identity(task)?.name, &sample.total))
     }
 

@@ -181,7 +181,8 @@ mod tests {
 34 30 0:30 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
 36 30 0:32 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices
 35 30 0:31 /box /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids";
-        let cgroup = "5:devices:/d\n4:cpuacct,cpu:/a b\n3:memory:/box/in\n2:blkio:/\n1:pids:/elsewhere\n0::/x";
+        let cgroup = "5:devices:/d\n4:cpuacct,cpu:/a b\n3:memory:/box/in\n2:blkio:/\n\
+                      1:pids:/elsewhere\n0::/x";
         assert_eq!(
             parse_v1(mountinfo, cgroup),
             [

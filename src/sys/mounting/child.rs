@@ -1,5 +1,5 @@
-//! The child makes what was laid out. The rules of `sys::child` hold here too: raw calls on prepared
-//! data, and nothing is allocated.
+//! The child makes what was laid out. The rules of `sys::child` hold here too: raw calls on
+//! prepared data, and nothing is allocated.
 
 use super::{Action, Layout, Slot, Target, tree};
 use crate::sys::raw::{Answer, call};

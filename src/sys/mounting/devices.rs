@@ -1,4 +1,5 @@
-//! Which devices a task has: nodes in its /dev, and what the devices controller of cgroup v1 allows.
+//! Which devices a task has: nodes in its /dev, and what the devices controller of cgroup v1
+//! allows.
 
 use crate::sys::failure::start_error;
 use crate::sys::faults;

@@ -1,9 +1,9 @@
 //! What a task sees of the file systems: its own root, mounts and devices (mount_namespaces(7)).
 //!
 //! Everything is laid out before the clone as a list of actions; the child walks over it in a mount
-//! namespace of its own. File systems are handled by descriptor (open_tree(2),
-//! move_mount(2)) and mount points are resolved inside the root by the kernel (openat2(2) with
-//! RESOLVE_IN_ROOT): no symbolic link, no `..` and no rename in an image leads to the host.
+//! namespace of its own. File systems are handled by descriptor (open_tree(2), move_mount(2)) and
+//! mount points are resolved inside the root by the kernel (openat2(2) with RESOLVE_IN_ROOT): no
+//! symbolic link, no `..` and no rename in an image leads to the host.
 
 pub(super) mod child;
 mod devices;
@@ -58,7 +58,8 @@ enum Action {
     Open { path: CString, into: Slot },
     /// What is mounted here does not reach the host; what the host mounts still comes in.
     Separate,
-    /// mount_setattr(2) on a whole tree: MOUNT_ATTR_* that are added, and `tree::PRIVATE`, `SLAVE` or 0.
+    /// mount_setattr(2) on a whole tree: MOUNT_ATTR_* that are added, and `tree::PRIVATE`, `SLAVE`
+    /// or 0.
     Attributes { of: Slot, add: u64, propagation: u64 },
     /// The tree lies over `/` of the host.
     Cover { with: Slot },

@@ -1,4 +1,5 @@
-//! Whether a mount can pass on what is mounted in it later: where it cannot, nobody would ever know.
+//! Whether a mount can pass on what is mounted in it later: where it cannot, nobody would ever
+//! know.
 
 use super::lay_out::purpose;
 use crate::sys::failure::start_error;

@@ -248,7 +248,7 @@ fn floods_do_not_delay_a_quiet_line() {
     let quiet_path = rig.dir.path().join("quiet");
     let spec =
         TaskSpec { stdout: Some(fifo(quiet_path.to_str().expect("path"))), ..TaskSpec::new("x") };
-    rig.relay.open(quiet, "quiet", &spec, None).expect("open");
+    rig.relay.open(quiet, &super::identity("quiet", &spec), None).expect("open");
     let mut line_end = file(rig.relay.begin_run(quiet, 99).expect("begin").stdout);
     let mut reader = hold(&quiet_path);
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -10,7 +10,10 @@ use super::{ChildEnd, ChildEnds, Relay, RelayOptions};
 use crate::engine::Input;
 use crate::reactor::descriptor_store::DescriptorStore;
 use crate::reactor::token::Owner;
-use crate::vocabulary::{FileSink, Mono, Numbering, Sink, StartError, TaskId, TaskSpec};
+use crate::sys::pipe::Ids;
+use crate::vocabulary::{
+    FileSink, Identity, Mono, Numbering, Sink, StartError, TaskId, TaskSpec, Wall,
+};
 use mio::{Events, Poll};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -33,6 +36,10 @@ struct Rig {
     /// How far the clock was turned forward.
     skew: Duration,
     runs: u64,
+}
+
+fn identity(name: &str, spec: &TaskSpec) -> Arc<Identity> {
+    Arc::new(Identity::new(name.into(), 1, Wall::default(), spec.clone()))
 }
 
 impl Rig {
@@ -81,7 +88,12 @@ impl Rig {
     }
 
     fn open(&mut self) -> Result<(), StartError> {
-        self.relay.open(self.task, "web", &self.spec, None)
+        self.open_as(None)
+    }
+
+    /// Opens them as this user's.
+    fn open_as(&mut self, owner: Option<Ids>) -> Result<(), StartError> {
+        self.relay.open(self.task, &identity("web", &self.spec), owner)
     }
 
     /// Opens the sinks and begins a run.
@@ -157,7 +169,7 @@ impl Rig {
     fn is_full(&self) -> bool {
         self.relay.keys(self.task).any(|key| {
             let stream = self.relay.streams.get(key);
-            stream.is_some_and(|stream| matches!(stream.waiting, Waiting::Room(_)))
+            stream.is_some_and(|stream| matches!(stream.waiting(), Waiting::Room(_)))
         })
     }
 

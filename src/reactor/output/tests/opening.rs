@@ -99,7 +99,7 @@ fn what_is_made_is_private_and_the_users() {
     let owner = nix::unistd::geteuid().is_root().then_some((1234, 4321));
     for sink in [fifo as fn(&str) -> Sink, plain, |path| rotated(path, 9, 2, Numbering::Shift)] {
         let mut rig = Rig::with_state(sink);
-        rig.relay.open(rig.task, "web", &rig.spec, owner).expect("open");
+        rig.open_as(owner).expect("open");
         let end = file(rig.relay.begin_run(rig.task, 1).expect("begin").stdout);
         for made in [fs::metadata(rig.path()).expect("made"), end.metadata().expect("end")] {
             assert_eq!(made.permissions().mode() & 0o7777, 0o600);
@@ -108,11 +108,11 @@ fn what_is_made_is_private_and_the_users() {
         // What was there keeps its owner.
         let _ = rig.relay.forget(rig.task);
         let other = owner.map(|_| (77, 77));
-        rig.relay.open(rig.task, "web", &rig.spec, other).expect("open");
+        rig.open_as(other).expect("open");
         assert_ne!(fs::metadata(rig.path()).expect("made").uid(), 77);
     }
     let mut rig = Rig::new(fifo);
-    rig.relay.open(rig.task, "web", &rig.spec, owner).expect("open");
+    rig.open_as(owner).expect("open");
     let end = file(rig.relay.begin_run(rig.task, 1).expect("begin").stdout);
     let pipe = end.metadata().expect("pipe");
     assert_eq!(owner.unwrap_or((pipe.uid(), pipe.gid())), (pipe.uid(), pipe.gid()));

@@ -396,13 +396,16 @@ fn what_reaches_into_the_machine_is_hidden_or_read_only() {
     }
     let image = Image::new();
     let isolation = Isolation { pid: true, ..image.isolation(&[]) };
-    let script = "cd /proc; for file in kcore keys timer_list sched_debug interrupts latency_stats; \
-                  do test -e $file && { cat $file; chmod 600 $file 2>/dev/null && echo changed; }; \
-                  done; for dir in /proc/acpi /proc/scsi /sys/firmware; do test -e $dir && { \
-                  ls $dir; touch $dir/x 2>/dev/null && echo made; }; done; \
-                  for file in sys/kernel/domainname sys/vm/drop_caches sysrq-trigger irq/x fs/x; do \
+    let script = "cd /proc; \
+                  for file in kcore keys timer_list sched_debug interrupts latency_stats; do \
+                  test -e $file && { cat $file; chmod 600 $file 2>/dev/null && echo changed; }; \
+                  done; \
+                  for dir in /proc/acpi /proc/scsi /sys/firmware; do \
+                  test -e $dir && { ls $dir; touch $dir/x 2>/dev/null && echo made; }; done; \
+                  for file in sys/kernel/domainname sys/vm/drop_caches sysrq-trigger irq/x; do \
                   (echo 1 > $file) 2>/dev/null && echo $file written; done; \
-                  (echo 1 > /sys/kernel/profiling) 2>&1 | grep -o 'Read-only.*'; echo $$; ls -d 1 2";
+                  (echo 1 > /sys/kernel/profiling) 2>&1 | grep -o 'Read-only.*'; \
+                  echo $$; ls -d 1 2";
     for way in WAYS {
         let text = output(way, &isolated(isolation.clone(), script));
         assert_eq!(text, "Read-only file system\n2\n1\n2\n", "{way:?}");

@@ -80,6 +80,21 @@ fn the_task_is_process_2_under_the_init() {
 }
 
 #[test]
+fn the_init_has_a_filter_where_its_task_has_one() {
+    if !are_available("the_init_has_a_filter_where_its_task_has_one")
+        || crate::sys::seccomp::why_unavailable().is_some()
+    {
+        return;
+    }
+    for (seccomp, mode) in [("default", "Seccomp:\t2\n"), ("none", "Seccomp:\t0\n")] {
+        let isolation =
+            Isolation { seccomp: Some(seccomp.into()), no_new_privs: true, ..everything() };
+        let script = "(sleep 0.02 &); sleep 0.05; grep Seccomp: /proc/1/status";
+        assert_eq!(output(Way::Copied, &isolated(isolation, sh(script))), mode);
+    }
+}
+
+#[test]
 fn loopback_is_up() {
     if !are_available("loopback_is_up") {
         return;

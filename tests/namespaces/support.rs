@@ -1,0 +1,111 @@
+//! What the tests of namespaces share.
+
+use crate::fixture::{Fixture, PATIENCE, lives};
+use ostler::{FileSink, Isolation, Options, Sink, Status, TaskSpec};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Set where the tests run inside the virtual machine.
+pub(crate) const IN_VM: &str = "OSTLER_IN_VM";
+
+/// Whether tasks can have namespaces here; says so where they cannot.
+pub(crate) fn available(test: &str) -> bool {
+    let available =
+        Fixture::new(Options::default()).supervisor.facts().features.contains(&"namespaces");
+    // Where root may make them, all of this has to work.
+    let in_vm = std::env::var_os(IN_VM).is_some();
+    assert!(available || !in_vm, "no namespaces in the virtual machine");
+    if !available {
+        println!("skipped: {test}: no permission to make namespaces");
+    }
+    available
+}
+
+/// Only root can change users; says so where we are not.
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("skipped: {test}: not root");
+    }
+    root
+}
+
+pub(crate) fn pid() -> Isolation {
+    Isolation { pid: true, ..Isolation::default() }
+}
+
+pub(crate) fn isolated(isolation: Isolation, spec: TaskSpec) -> TaskSpec {
+    TaskSpec { isolation: Some(Box::new(isolation)), ..spec }
+}
+
+/// A task that writes into a file.
+pub(crate) fn writing(path: &Path, spec: TaskSpec) -> TaskSpec {
+    let sink = Sink::File(FileSink::new(path.display().to_string()));
+    TaskSpec { stdout: Some(sink.clone()), stderr: Some(sink), ..spec }
+}
+
+/// What names the pid namespace of a process.
+pub(crate) fn namespace_of(pid: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
+}
+
+/// The same of a task that runs.
+pub(crate) fn namespace(status: &Status) -> PathBuf {
+    namespace_of(status.pid.unwrap().number()).unwrap()
+}
+
+/// The living processes in a pid namespace, as seen from here, its init among them.
+pub(crate) fn members(namespace: &Path) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&pid| namespace_of(pid).is_some_and(|of| of == namespace) && lives(pid))
+        .collect()
+}
+
+/// The init of a pid namespace, which may be just taking its name.
+pub(crate) fn init(namespace: &Path) -> i32 {
+    let name = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    let is_init = |pid: &i32| name(pid).is_ok_and(|name| name == "ostler-init\n");
+    let mut found = None;
+    until("the init has its name", || {
+        found = members(namespace).into_iter().find(is_init);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Whether there is such a process, a zombie included.
+pub(crate) fn exists(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Copies a program, not by this process, whose other threads make children: one of them could
+/// still have it open for writing when it is executed.
+pub(crate) fn copy_program(from: &Path, to: &Path, mode: u32) {
+    let copied = std::process::Command::new("cp").args([from, to]).status();
+    assert!(copied.unwrap().success());
+    std::fs::set_permissions(to, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// A directory into which everybody may look.
+pub(crate) fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    directory
+}
+
+/// Waits for what happens without the loop.
+#[track_caller]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) fn kill(pid: i32, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
