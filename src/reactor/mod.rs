@@ -21,6 +21,7 @@ mod limits;
 mod options;
 mod orphans;
 mod output;
+mod room;
 mod run;
 #[cfg(feature = "stats")]
 mod sampling;
@@ -61,6 +62,7 @@ use kept_exits::KeptExits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
+use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
@@ -108,6 +110,7 @@ pub struct Supervisor {
     relay: Relay,
     spawner: Spawner,
     runs: Runs,
+    room: Room,
     starts: Starts,
     execs: Execs,
     groups: Groups,
@@ -232,6 +235,7 @@ impl Supervisor {
             relay,
             spawner,
             runs: Runs::default(),
+            room: Room::default(),
             starts: Starts::default(),
             execs: Execs::default(),
             groups,

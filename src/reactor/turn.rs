@@ -67,6 +67,7 @@ impl Supervisor {
         while self.look_for_rests() {
             self.settle();
         }
+        self.give_back_room();
         events.append(&mut self.events);
         match self.options.own_process {
             // The rest of it, with what the layers above do, is told before the next wait.

@@ -169,6 +169,14 @@ impl Relay {
         }
     }
 
+    /// Gives back the room behind the last task and the last stream.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.tasks.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.tasks.truncate(used);
+        self.tasks.shrink_to_fit();
+        self.streams.shrink();
+    }
+
     /// Bytes that have reached their sinks through us.
     pub(crate) fn relayed_bytes(&self) -> u64 {
         self.relayed
