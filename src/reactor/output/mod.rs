@@ -13,6 +13,7 @@ mod open;
 mod rotation;
 mod settle;
 mod source;
+mod stored;
 mod stream;
 mod streams;
 mod target;
@@ -21,6 +22,7 @@ mod tests;
 mod turn;
 
 use crate::engine::Input;
+use crate::reactor::descriptor_store::DescriptorStore;
 use crate::reactor::token::Key;
 use crate::sys::pipe::Ids;
 use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
@@ -74,6 +76,7 @@ pub(crate) struct Relay {
     timers: Deadlines<(Key, Timer)>,
     news: VecDeque<(TaskId, Input)>,
     pipes: PipeBudget,
+    store: DescriptorStore,
     /// Shared by all streams.
     look: Look,
     relayed: u64,
@@ -132,7 +135,11 @@ enum Timer {
 }
 
 impl Relay {
-    pub(crate) fn new(registry: mio::Registry, options: RelayOptions) -> Relay {
+    pub(crate) fn new(
+        registry: mio::Registry,
+        options: RelayOptions,
+        store: DescriptorStore,
+    ) -> Relay {
         Relay {
             registry,
             options,
@@ -142,6 +149,7 @@ impl Relay {
             timers: Deadlines::default(),
             news: VecDeque::new(),
             pipes: PipeBudget::new(),
+            store,
             look: Look::default(),
             relayed: 0,
         }

@@ -93,6 +93,11 @@ impl Fifo {
         pipe::open_again(self.fd(), Again::Blocking)
     }
 
+    /// An end that keeps what is in it, and is no reader: to be held by somebody else.
+    pub(super) fn end_for_store(&self) -> Result<OwnedFd, Errno> {
+        pipe::open_again(self.fd(), Again::WriteOnly)
+    }
+
     /// Bytes in it.
     pub(super) fn unread(&self) -> u64 {
         // Asking a pipe cannot fail.
