@@ -66,7 +66,7 @@ impl Relay {
         owner: Option<Ids>,
         mut pipes: Vec<(u64, StreamKind)>,
     ) {
-        let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
+        let needed = Relay::descriptors_needed(&identity.spec(), false) > 0 && run.is_some();
         if !needed && pipes.is_empty() {
             return;
         }

@@ -195,6 +195,7 @@ impl Stream {
         }
         if flow == Flow::Idle {
             self.owed = 0;
+            self.target.rest();
         }
         (moved, flow)
     }
