@@ -66,11 +66,11 @@ use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
-use start::Starts;
+use start::{Starts, scarce_from};
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -210,11 +210,13 @@ impl Supervisor {
         } else {
             None
         };
+        let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
         let relay = Relay::new(
             poll.registry().try_clone()?,
             RelayOptions {
+                scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
                 state_dir: options.state_dir.clone(),
                 refuse_inherit: options.refuse_inherit,
             },
@@ -249,7 +251,7 @@ impl Supervisor {
             events: Vec::new(),
             replies: VecDeque::new(),
             next_ticket: 1,
-            descriptor_limit: own_process::descriptor_limit(),
+            descriptor_limit,
             keeping: None,
             resumed: false,
             kept_exits,
