@@ -16,6 +16,7 @@ mod handle;
 mod init;
 mod isolation;
 mod limits;
+mod oom;
 mod options;
 mod orphans;
 mod output;
@@ -142,6 +143,8 @@ enum Due {
     Look,
     /// Try again to remove a group.
     Group(token::Key),
+    /// Look again for what the OOM killer has done.
+    Oom(TaskId),
     /// Look for children whose signal was lost.
     Sweep,
     /// How an adopted process has ended is not waited for any longer.
