@@ -170,11 +170,14 @@ struct Bare {
     groups: Vec<PathBuf>,
     /// The tasks have run: everything is read, and not only what tells that.
     run: bool,
+    /// Something may be in swap.
+    swap: bool,
 }
 
 impl Bare {
     fn of(supervisor: &Supervisor, tasks: &[TaskId], run: bool) -> Outcome<Bare> {
-        let mut bare = Bare { pids: Vec::new(), groups: Vec::new(), run };
+        let swap = nix::sys::sysinfo::sysinfo()?.swap_total() > 0;
+        let mut bare = Bare { pids: Vec::new(), groups: Vec::new(), run, swap };
         for &task in tasks {
             let status = supervisor.status(task).ok_or("a task is gone")?;
             bare.pids.push(status.pid.ok_or("a task has no process")?.number());
@@ -201,7 +204,8 @@ impl Bare {
                     let children = format!("/proc/{pid}/task/{pid}/children");
                     read_file(Path::new(&children), &mut buffer)?;
                 }
-                read_file(Path::new(&format!("/proc/{pid}/status")), &mut buffer)?;
+                let memory = if self.groups.is_empty() && !self.swap { "statm" } else { "status" };
+                read_file(Path::new(&format!("/proc/{pid}/{memory}")), &mut buffer)?;
                 read_file(Path::new(&format!("/proc/{pid}/io")), &mut buffer)?;
             }
         }

@@ -3,12 +3,44 @@
 use super::bare::{Child, Command, Groups};
 use super::programs::{self, Program};
 use super::{Outcome, turn_until};
-use ostler::{EventKind, Supervisor, TaskId, TaskSpec};
+use ostler::{EventKind, FileSink, Sink, Supervisor, TaskId, TaskSpec};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many launches the ends of a crowd are measured on.
 pub(crate) const EDGE: usize = 100;
+
+/// Where the output of the tasks goes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Output {
+    Discarded,
+    /// Both streams into one rotated file.
+    OneFile,
+    /// A rotated file for each stream.
+    TwoFiles,
+}
+
+impl Output {
+    pub(crate) const ALL: [(Output, &str); 3] = [
+        (Output::Discarded, "discarded"),
+        (Output::OneFile, "one file"),
+        (Output::TwoFiles, "two files"),
+    ];
+
+    fn sinks(self, directory: &Path, number: usize) -> (Option<Sink>, Option<Sink>) {
+        let file = |end: &str| {
+            let path = directory.join(format!("task-{number}.{end}"));
+            let file = FileSink::new(path.to_string_lossy());
+            Some(Sink::File(FileSink { max_size: Some(10 << 20), ..file }))
+        };
+        match self {
+            Output::Discarded => (None, None),
+            Output::OneFile => (file("out"), file("out")),
+            Output::TwoFiles => (file("out"), file("err")),
+        }
+    }
+}
 
 /// Sleeping tasks of a supervisor.
 pub(crate) struct Crowd {
@@ -19,11 +51,22 @@ pub(crate) struct Crowd {
     /// Time of each bare launch next to the first and the last of them.
     pub(crate) bare_launches: Vec<Duration>,
     program: Program,
+    output: Output,
+    files: tempfile::TempDir,
 }
 
 impl Crowd {
     /// Launches `count` tasks and waits until all run.
-    pub(crate) fn gather(mut supervisor: Supervisor, count: usize) -> Outcome<Crowd> {
+    pub(crate) fn gather(supervisor: Supervisor, count: usize) -> Outcome<Crowd> {
+        Crowd::gather_with(supervisor, count, Output::Discarded)
+    }
+
+    /// The same with output.
+    pub(crate) fn gather_with(
+        mut supervisor: Supervisor,
+        count: usize,
+        output: Output,
+    ) -> Outcome<Crowd> {
         warm_up(&mut supervisor)?;
         let mut crowd = Crowd {
             supervisor,
@@ -31,6 +74,8 @@ impl Crowd {
             launches: Vec::with_capacity(count),
             bare_launches: Vec::with_capacity(2 * EDGE),
             program: programs::pauses(),
+            output,
+            files: tempfile::tempdir_in("/dev/shm")?,
         };
         let mut floor = Floor::new()?;
         for number in 0..count {
@@ -50,9 +95,12 @@ impl Crowd {
 
     /// Launches one more; `number` makes its name.
     pub(crate) fn add(&mut self, number: usize) -> Outcome<TaskId> {
+        let (stdout, stderr) = self.output.sinks(self.files.path(), number);
         let spec = TaskSpec {
             name: Some(format!("task-{number}")),
             args: self.program.args.clone(),
+            stdout,
+            stderr,
             auto_remove: true,
             // A benchmark that fails leaves no process behind.
             die_with_supervisor: true,

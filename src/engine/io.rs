@@ -106,7 +106,8 @@ pub enum Action {
     KillAll,
     /// Wait until no process of the run is left. The answer: `Empty`.
     AwaitEmpty,
-    /// Let go of what is left, its group is removed once it is empty. The answer: `Empty`, at once.
+    /// Let go of what is left, its group is removed once it is empty. The answer: `Empty`, at once,
+    /// or when the commands in the task are gone.
     LeaveRest,
     /// Name the processes that are left. The answer: `Processes`.
     ListProcesses,

@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// The same in less memory, where one of the last launches was like it.
-    fn shared(&mut self, identity: Identity) -> Identity {
+    pub(super) fn shared(&mut self, identity: Identity) -> Identity {
         let mut specs = self.last_specs.iter().filter_map(Weak::upgrade);
         if let Some(shared) = specs.find_map(|common| identity.like(&common)) {
             return shared;

@@ -220,6 +220,11 @@ impl Engine {
         output
     }
 
+    /// Gives back memory that more tasks than there are now have needed.
+    pub fn shrink(&mut self) {
+        self.table.shrink();
+    }
+
     /// When [`Engine::expire`] has something to do next.
     pub fn next_deadline(&self) -> Option<Mono> {
         self.deadlines.next()
@@ -241,7 +246,7 @@ impl Engine {
     }
 
     /// Every task that is remembered, oldest launch first is not promised.
-    pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = TaskId> + '_ {
         self.table.ids()
     }
 

@@ -123,6 +123,7 @@ impl Engine {
             self.next_launch = self.next_launch.max(number.saturating_add(1));
             self.next_run = self.next_run.max(saved.run.saturating_add(1));
             let after = saved.after.clone();
+            let saved = self.share(saved);
             let id = self.table.insert(Task::of_saved(saved));
             ids.push(id);
             by_number.insert(number, id);
@@ -139,6 +140,17 @@ impl Engine {
         }
         self.settle(now);
         ids
+    }
+
+    /// Tasks that are alike share what they have in common, as they did before.
+    fn share(&mut self, saved: Saved) -> Saved {
+        match Arc::try_unwrap(saved.identity) {
+            Ok(identity) => {
+                let identity = Arc::new(self.shared(identity));
+                Saved { identity, ..saved }
+            }
+            Err(identity) => Saved { identity, ..saved },
+        }
     }
 
     /// Goes on with a task of this boot.

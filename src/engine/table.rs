@@ -114,8 +114,14 @@ impl Table {
         self.names.find(name)
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> + '_ {
+    pub(super) fn ids(&self) -> impl ExactSizeIterator<Item = TaskId> + '_ {
         self.slots.iter().map(|(index, _)| self.id(index))
+    }
+
+    /// Gives back the room behind the last task. Generations are kept, so that ids that are known
+    /// outside never mean another task.
+    pub(super) fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
     }
 
     pub(super) fn len(&self) -> usize {

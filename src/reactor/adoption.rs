@@ -3,6 +3,7 @@
 
 use super::adopted_end::UNWATCHED_LOOK;
 use super::groups::Finish;
+use super::output::PipeLeft;
 use super::run::{Init, Main, Run, Start};
 use super::start::key_of;
 use super::store::{Keeping, Kept, Process, Store};
@@ -10,9 +11,12 @@ use super::token::Owner;
 use super::{Due, Options, Supervisor, register};
 use crate::engine::{self, Config, Input, State};
 use crate::sys::adopted::{self, Found};
+use crate::sys::pipe::Ids;
 use crate::sys::{clock, own_process};
+use crate::vocabulary::limits::SINK_RETRY_MAX;
 use crate::vocabulary::{
-    Containment, ExitStatus, Identity, LaunchNumber, Pid, Stage, StartError, TaskId, Wall,
+    Containment, ExitStatus, Identity, LaunchNumber, Pid, Stage, StartError, StateName, TaskId,
+    Wall, cause,
 };
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
@@ -51,9 +55,16 @@ impl Supervisor {
         supervisor.engine.note_changes();
         supervisor.keeping = Some(Keeping::new(store));
         supervisor.resumed = kept.same_boot && !kept.stopping;
+        let same_boot = kept.same_boot;
         supervisor.adopt(kept);
         supervisor.note_tree();
-        supervisor.take_down_all()?;
+        match supervisor.take_down_all() {
+            // What was taken down before holds, and tasks are not left alone for a full disk.
+            Err(error) if same_boot => {
+                log::error!("the state cannot be kept: {}", cause(&error));
+            }
+            taken => taken?,
+        }
         Ok(supervisor)
     }
 
@@ -162,7 +173,9 @@ impl Supervisor {
             None => Found::Gone,
         };
         let (pidfd, main) = match found {
-            Found::It(fd) => (Some(fd), Main::Alive),
+            // What is left of the descriptors is for everything else, most of which is still to be
+            // opened: then time tells.
+            Found::It(fd) => (Some(fd).filter(|fd| self.leaves_enough(fd, 2)), Main::Alive),
             Found::Gone => (None, Main::Gone),
             Found::Unknown(errno) => {
                 log::warn!("cannot watch process {pid} ({}): its end is looked for", errno.desc());
@@ -231,14 +244,36 @@ impl Supervisor {
         for &task in ids {
             let Some(identity) = self.engine.identity(task).cloned() else { continue };
             let pipes = pipes.remove(&*identity.name).unwrap_or_default();
-            let run = self.runs.get(task).map(|run| run.number);
             let owner = processes.get(&identity.number).and_then(|process| process.owner);
-            self.relay.adopt(self.now.mono, task, &identity, run, owner, pipes);
+            self.adopt_streams_of(task, owner, pipes);
         }
         for (name, pipes) in pipes {
             for (run, kind) in pipes {
                 self.relay.remove_pipe(&name, run, kind);
             }
+        }
+    }
+
+    fn adopt_streams_of(&mut self, task: TaskId, owner: Option<Ids>, pipes: Vec<PipeLeft>) {
+        let Some(identity) = self.engine.identity(task).cloned() else { return };
+        let run = self.runs.get(task).map(|run| run.number);
+        if !self.relay.adopt(self.now.mono, task, &identity, run, owner, pipes.clone()) {
+            let held = self.relay.hold(&identity.name, &pipes);
+            // Its task waits meanwhile, once its pipe is full.
+            self.held_up.insert(task, (owner, held));
+            self.deadlines.add(self.now.mono + SINK_RETRY_MAX, Due::Streams(task));
+        }
+    }
+
+    /// Tries again to open the streams of a task that was taken over.
+    pub(super) fn adopt_streams_again(&mut self, task: TaskId) {
+        let Some((owner, _held)) = self.held_up.remove(&task) else { return };
+        let Some(identity) = self.engine.identity(task) else { return };
+        let pipes = self.relay.pipes_left().remove(&*identity.name).unwrap_or_default();
+        self.adopt_streams_of(task, owner, pipes);
+        let state = self.engine.status(task).map(|status| status.state);
+        if state == Some(StateName::Exited) {
+            self.relay.close(self.now.mono, task);
         }
     }
 

@@ -317,7 +317,7 @@ impl Supervisor {
     }
 
     /// Every task that is remembered.
-    pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = TaskId> + '_ {
         self.engine.tasks()
     }
 

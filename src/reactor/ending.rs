@@ -220,7 +220,7 @@ impl Supervisor {
     pub(super) fn run_over(&mut self, task: TaskId, oom_killed: Option<bool>) {
         self.reap_main(task);
         if self.execs.holds(task, oom_killed) {
-            return;
+            return self.look_at_groups_of_execs(Some(task));
         }
         self.kill_init(task);
         if !self.reap_init(task) {

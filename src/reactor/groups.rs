@@ -403,7 +403,8 @@ impl Supervisor {
                 match owner {
                     Some(Holder::Run(task)) if waits(task) => self.run_over(task, oom_killed),
                     Some(Holder::Exec(exec)) => self.exec_group_gone(exec, key),
-                    Some(Holder::Run(_)) | None => {}
+                    Some(Holder::Run(_)) => {}
+                    None => self.look_at_groups_of_execs(None),
                 }
             }
             Progress::TryAgain(wait) => {

@@ -20,6 +20,7 @@ mod oom;
 mod options;
 mod orphans;
 mod output;
+mod room;
 mod run;
 #[cfg(feature = "stats")]
 mod sampling;
@@ -45,6 +46,7 @@ pub use watch::{Ready, WatchId};
 
 use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
+use crate::sys::pipe::Ids;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
 use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
@@ -56,14 +58,15 @@ use init::LeftInits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
+use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
 use start::Starts;
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -103,6 +106,7 @@ pub struct Supervisor {
     relay: Relay,
     spawner: Spawner,
     runs: Runs,
+    room: Room,
     starts: Starts,
     execs: Execs,
     groups: Groups,
@@ -124,6 +128,9 @@ pub struct Supervisor {
     keeping: Option<Keeping>,
     /// See [`Supervisor::is_resumed`].
     resumed: bool,
+    /// Adopted tasks whose sinks could not be opened: whose new files are to be, and their pipes,
+    /// so that these outlive their writers.
+    held_up: HashMap<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
@@ -147,6 +154,8 @@ enum Due {
     Oom(TaskId),
     /// Look for children whose signal was lost.
     Sweep,
+    /// Try again to open the streams of an adopted task.
+    Streams(TaskId),
     /// How an adopted process has ended is not waited for any longer.
     Status(TaskId),
     /// Try again to keep the state.
@@ -212,6 +221,7 @@ impl Supervisor {
             relay,
             spawner,
             runs: Runs::default(),
+            room: Room::default(),
             starts: Starts::default(),
             execs: Execs::default(),
             groups,
@@ -228,6 +238,7 @@ impl Supervisor {
             descriptor_limit: own_process::descriptor_limit(),
             keeping: None,
             resumed: false,
+            held_up: HashMap::new(),
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),

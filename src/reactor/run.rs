@@ -207,6 +207,14 @@ impl Runs {
         self.slots.get(index)?.as_ref()
     }
 
+    /// Gives back the room behind the last run.
+    pub(super) fn shrink(&mut self) {
+        let used = self.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.slots.truncate(used);
+        self.slots.shrink_to_fit();
+        self.by_pid.shrink_to_fit();
+    }
+
     /// Places of the table.
     pub(super) fn places(&self) -> usize {
         self.slots.len()

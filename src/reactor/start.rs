@@ -270,11 +270,14 @@ impl Supervisor {
         match self.options.exit_notification {
             ExitNotification::Pidfd => true,
             ExitNotification::Sigchld => false,
-            ExitNotification::Auto => {
-                self.child_signal.is_none()
-                    || (pidfd as u64) < self.descriptor_limit.saturating_sub(self.reserve())
-            }
+            ExitNotification::Auto => self.child_signal.is_none() || self.leaves_enough(&pidfd, 1),
         }
+    }
+
+    /// Whether a descriptor of this number leaves so many reserves for everything else.
+    pub(super) fn leaves_enough(&self, fd: &impl AsRawFd, reserves: u64) -> bool {
+        let most = self.descriptor_limit.saturating_sub(reserves * self.reserve());
+        u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number < most)
     }
 
     /// Descriptors that tasks leave free for everything else.

@@ -6,7 +6,7 @@ use crate::engine::{Change, Saved};
 use crate::sys::adopted;
 use crate::sys::failure::start_error;
 use crate::vocabulary::limits::{SINK_LOG_EVERY, STORE_RETRY};
-use crate::vocabulary::{LaunchNumber, Mono, Pid, ProcessMark, Stage, StartError, TaskId};
+use crate::vocabulary::{LaunchNumber, Mono, Pid, ProcessMark, Stage, StartError, TaskId, cause};
 use nix::errno::Errno;
 use std::collections::HashMap;
 use std::fmt;
@@ -150,8 +150,9 @@ impl Supervisor {
                 if now >= keeping.log_after {
                     keeping.log_after = now + SINK_LOG_EVERY;
                     log::error!(
-                        "the state cannot be kept: {error}; tasks go on, nothing is started until \
-                         it can, and what happens meanwhile is lost if the supervisor is killed"
+                        "the state cannot be kept: {}; tasks go on, nothing is started until \
+                         it can, and what happens meanwhile is lost if the supervisor is killed",
+                        cause(error)
                     );
                 }
             }
@@ -168,9 +169,16 @@ impl Supervisor {
         }
         let wants_snapshot = keeping.store.wants_snapshot();
         // Its failure has been logged, and is tried again.
-        let _ = self.take_down();
-        if wants_snapshot && let Err(error) = self.take_down_all() {
-            log::warn!("the journal stays longer than it need be: {error}");
+        let taken = self.take_down();
+        if wants_snapshot
+            && taken.is_ok()
+            && let Err(error) = self.take_down_all()
+        {
+            log::warn!("the journal stays longer than it need be: {}", cause(&error));
+            if let Some(keeping) = &mut self.keeping {
+                keeping.failing = Some(now + STORE_RETRY);
+                self.deadlines.add(now + STORE_RETRY, Due::Store);
+            }
         }
     }
 

@@ -66,6 +66,7 @@ impl Supervisor {
         while self.look_for_rests() {
             self.settle();
         }
+        self.give_back_room();
         events.append(&mut self.events);
         match self.options.own_process {
             // The rest of it, with what the layers above do, is told before the next wait.
@@ -158,6 +159,7 @@ impl Supervisor {
                 Due::Oom(task) => self.oom_told(task),
                 Due::Sweep => self.sweep_children(),
                 Due::Status(task) => self.process_ended(task),
+                Due::Streams(task) => self.adopt_streams_again(task),
                 // At the end of the turn.
                 Due::Store => {}
             }

@@ -135,6 +135,7 @@ fn namespace(kind: &str) -> u64 {
 }
 
 /// Inode of our pid namespace, 0 where it is not known.
+#[cfg(feature = "control")]
 pub(crate) fn pid_namespace() -> u64 {
     namespace("pid")
 }

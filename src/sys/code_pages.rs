@@ -14,13 +14,19 @@ const BLOCK_PAGES: usize = 4;
 pub(crate) struct CodePages(Vec<Range<usize>>);
 
 impl CodePages {
-    /// Finds them, and has them mapped in small blocks from now on: a fault does not go beyond a
-    /// mapping, and neighbours with different advice are different mappings.
-    pub(crate) fn divide() -> CodePages {
+    /// Finds them.
+    pub(crate) fn find() -> CodePages {
         let mut found: Vec<Range<usize>> = Vec::new();
         let data = std::ptr::from_mut(&mut found).cast();
         // SAFETY: called for each loaded object with the vector, which outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(find), data) };
+        CodePages(found)
+    }
+
+    /// Finds them, and has them mapped in small blocks from now on: a fault does not go beyond a
+    /// mapping, and neighbours with different advice are different mappings.
+    pub(crate) fn divide() -> CodePages {
+        let CodePages(found) = CodePages::find();
         let block = BLOCK_PAGES * page_size();
         for range in &found {
             for start in range.clone().step_by(2 * block) {

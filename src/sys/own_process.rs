@@ -5,8 +5,6 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use std::os::fd::{AsRawFd, BorrowedFd};
-#[cfg(feature = "cli")]
-use std::path::Path;
 
 /// Orphans of our children become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4).
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
@@ -62,39 +60,14 @@ pub(crate) fn memory_and_threads() -> (u64, u64) {
     (number("VmRSS:") * 1024, number("Threads:"))
 }
 
-/// Gives back memory that only the start of a long-lived process has needed: what the allocator
-/// holds free, and the pages of our own code, of which those that are used come back from the
-/// page cache one by one. Failing costs nothing but memory.
+/// Gives what the allocator holds free back to the kernel, where the allocator can do that.
 #[cfg(feature = "cli")]
-pub(crate) fn give_back_memory_of_start() {
+pub(crate) fn give_back_free_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer; the allocator gives free pages back to the kernel.
+    // SAFETY: takes no pointer, and touches nothing that was handed out.
     unsafe {
         libc::malloc_trim(0);
     }
-    let Ok(own) = std::fs::read_link("/proc/self/exe") else { return };
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for (start, end) in maps.lines().filter_map(|line| code_of(line, &own)) {
-        // SAFETY: this is a whole private mapping of a file that nobody can have written to, since
-        // it is executable and not writable, nor relocated: what is dropped is read again.
-        unsafe {
-            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED);
-        }
-    }
-}
-
-/// Where a mapping begins and ends, if it is code of this program (proc_pid_maps(5)).
-#[cfg(feature = "cli")]
-fn code_of(line: &str, program: &Path) -> Option<(usize, usize)> {
-    let mut fields = line.splitn(6, ' ');
-    let (range, permissions) = (fields.next()?, fields.next()?);
-    let path = fields.nth(3)?.trim_start();
-    if permissions != "r-xp" || Path::new(path) != program {
-        return None;
-    }
-    let (start, end) = range.split_once('-')?;
-    let number = |digits| usize::from_str_radix(digits, 16).ok();
-    Some((number(start)?, number(end)?)).filter(|(start, end)| start < end)
 }
 
 /// The id of the running system's boot.
@@ -133,35 +106,4 @@ pub(crate) fn random_u64() -> u64 {
         return u64::from_ne_bytes(bytes);
     }
     super::clock::now().wall.as_micros() ^ (u64::from(std::process::id()) << 40)
-}
-
-#[cfg(all(test, feature = "cli"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn code_of_the_program_is_found_among_mappings() {
-        let own = Path::new("/usr/bin/a b");
-        let of = |line| code_of(line, own);
-        assert_eq!(of("1000-3000 r-xp 00001000 08:01 42   /usr/bin/a b"), Some((0x1000, 0x3000)));
-        for other in [
-            "1000-3000 r--p 00001000 08:01 42   /usr/bin/a b",
-            "1000-3000 rwxp 00001000 08:01 42   /usr/bin/a b",
-            "1000-3000 r-xp 00001000 08:01 42   /usr/bin/a",
-            "1000-3000 r-xp 00001000 08:01 42   /usr/bin/a b (deleted)",
-            "3000-1000 r-xp 00001000 08:01 42   /usr/bin/a b",
-            "7ffc306cc000-7ffc306ce000 r-xp 00000000 00:00 0 [vdso]",
-            "1000 r-xp",
-            "",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn the_program_goes_on_without_the_memory_of_its_start() {
-        let before: Vec<u32> = (0..100_000).collect();
-        give_back_memory_of_start();
-        assert_eq!(before.iter().map(|&number| u64::from(number)).sum::<u64>(), 4_999_950_000);
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::faults;
 use super::mounts::Mounts;
+use crate::vocabulary::cause;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -30,7 +31,10 @@ impl StateDirectory {
     /// Say what is wrong with it, in a sentence.
     pub(crate) fn take(path: &Path) -> io::Result<StateDirectory> {
         let explain = |what: &str, error: io::Error| {
-            io::Error::new(error.kind(), format!("{what} the state directory {path:?}: {error}"))
+            io::Error::new(
+                error.kind(),
+                format!("{what} the state directory {path:?}: {}", cause(&error)),
+            )
         };
         let path = std::path::absolute(path).map_err(|error| explain("find", error))?;
         faults::check("mkdir").map_err(|errno| explain("make", errno.into()))?;
@@ -93,7 +97,9 @@ fn lock(directory: &Path) -> io::Result<Flock<File>> {
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&path)
-        .map_err(|error| io::Error::new(error.kind(), format!("open {path:?}: {error}")))?;
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("open {path:?}: {}", cause(&error)))
+        })?;
     let begun = Instant::now();
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

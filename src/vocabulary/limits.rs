@@ -115,6 +115,8 @@ pub const STAGING_FD_MAX: i32 = 256;
 /// How long tasks may be measured in one turn, so that calls are answered meanwhile. One more step,
 /// 0.4 ms at most, may follow.
 pub const STATS_TURN_TIME: Duration = Duration::from_micros(500);
+/// From so many tasks on that are to be measured, the kernel is made to add up for all at once.
+pub const STATS_ADD_UP: usize = 64;
 /// What was measured less long ago is not measured again: whoever asks at the same time shares it.
 pub const STATS_FRESH: Duration = Duration::from_millis(50);
 /// A task of which no process has run keeps its figures for so long: the kernel may take memory

@@ -68,9 +68,22 @@ impl Life {
 
     /// Starts a daemon, and waits until it answers.
     pub(crate) fn begin(&mut self) {
+        self.begin_as(self.command());
+    }
+
+    /// One that may have so many descriptors.
+    pub(crate) fn begin_with_descriptors(&mut self, number: u32) {
+        let daemon = self.command();
+        let mut limited = Command::new("/bin/sh");
+        let line = format!("ulimit -n {number}; exec \"$@\"");
+        limited.args(["-c", &line, "sh"]).arg(daemon.get_program()).args(daemon.get_args());
+        self.begin_as(limited);
+    }
+
+    fn begin_as(&mut self, mut command: Command) {
         self.lives += 1;
         let log = std::fs::File::create(self.log_path()).expect("a log");
-        self.daemon = Some(self.command().stderr(log).spawn().expect("the daemon starts"));
+        self.daemon = Some(command.stderr(log).spawn().expect("the daemon starts"));
         wait_for("the daemon listens", || {
             let ended = self.daemon.as_mut().and_then(|daemon| daemon.try_wait().expect("a child"));
             assert_eq!(ended, None, "{}", self.log());

@@ -209,3 +209,30 @@ fn tasks_run_on_over_an_orderly_end_that_keeps_them() {
     let expected: Vec<String> = (1..=written.len()).map(|number| number.to_string()).collect();
     assert_eq!(written, expected);
 }
+
+#[test]
+fn output_waits_for_a_sink_that_is_not_there() {
+    let mut life = Life::new();
+    let logs = life.path("logs");
+    std::fs::create_dir(&logs).expect("a directory");
+    let path = logs.join("out");
+    let stdout = json!({"kind": "file", "path": path, "max_size_bytes": 1 << 20});
+    let script = "i=0; while [ ! -e $STOP ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo end";
+    let env = [format!("STOP={}", life.path("stop").display()), "PATH=/usr/bin:/bin".to_owned()];
+    life.launch("writer", script, json!({"stdout": stdout, "env": env}));
+    wait_for("it writes", || lines(&path).len() > 3);
+    life.kill();
+    let away = life.path("away");
+    std::fs::rename(&logs, &away).expect("moved");
+    life.begin();
+    let told = |life: &Life| life.log().contains("output is held up");
+    assert!(told(&life), "{}", life.log());
+    assert_eq!(life.inspect("writer")["state"], "running");
+    std::fs::rename(&away, &logs).expect("moved");
+    std::fs::write(life.path("stop"), "").expect("a file");
+    wait_for("all is there", || lines(&path).last().is_some_and(|line| line == "end"));
+    let written = lines(&path);
+    let numbers = &written[..written.len() - 1];
+    let expected: Vec<String> = (1..=numbers.len()).map(|number| number.to_string()).collect();
+    assert_eq!(numbers, expected);
+}

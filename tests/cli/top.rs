@@ -375,7 +375,10 @@ fn ten_thousand_tasks_are_no_burden() {
 #[test]
 fn events_that_are_lost_are_made_up_for() {
     let lists = AtomicU32::new(0);
-    let task = |name: &str| json!({ "name": name, "id": name, "state": "running", "pid": 1, "command": "x" });
+    let task = |name: &str| {
+        let (state, command) = ("running", "x");
+        json!({ "name": name, "id": name, "state": state, "command": command })
+    };
     let daemon = Daemon::start(move |method, parameters| match method {
         "List" => {
             let name = ["old", "new"][lists.fetch_add(1, Ordering::Relaxed).min(1) as usize];

@@ -5,6 +5,7 @@
 mod daemon;
 mod reload;
 mod run;
+mod shell;
 mod support;
 mod terminal;
 mod up;

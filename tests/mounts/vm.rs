@@ -23,7 +23,7 @@ fn the_same_holds_from_an_initramfs() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cgroup2-vm");
     let tests = std::env::current_exe().unwrap();
     let output = Command::new(script)
-        .args(["--mem", "2048M", "--file"])
+        .args(["--mem", "2048M", "--timeout", "900", "--file"])
         .arg(&tests)
         .args(["--file", env!("CARGO_BIN_EXE_ostler"), "--", "env"])
         .arg(format!("{IN_VM}=1"))

@@ -2,6 +2,7 @@
 
 mod change;
 mod declared;
+mod memory;
 mod metrics;
 mod passed;
 mod settings;
@@ -14,8 +15,8 @@ use super::logging::{self, Style};
 use super::notify::Notifier;
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
-use crate::sys::own_process;
 use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
+use memory::Memory;
 use metrics::Collected;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ struct Daemon {
     notifier: Notifier,
     transitions: Transitions,
     tasks: Tasks,
+    memory: Memory,
     /// Tasks go on when the daemon ends.
     keep: bool,
     ending: Option<Ticket>,
@@ -101,12 +103,12 @@ impl Daemon {
             notifier: Notifier::from_environment(),
             transitions: Transitions::default(),
             tasks,
+            memory: Memory::default(),
             keep: settings.keep,
             ending: None,
         };
         daemon.notifier.ready();
-        own_process::give_back_memory_of_start();
-        Ok(daemon)
+        Ok(Daemon { memory: Memory::started(), ..daemon })
     }
 
     fn until_the_end(mut self) -> Result<(), Refusal> {
@@ -122,6 +124,7 @@ impl Daemon {
                 return Ok(());
             }
             self.metrics.dispatch(&mut self.supervisor);
+            self.memory.look(self.supervisor.tasks().len());
             let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
             self.turn(waits.into_iter().flatten().min(), &mut events)?;
         }

@@ -2,6 +2,7 @@
 
 use super::request::{self, Decoded};
 use crate::control::failure::Failure;
+use crate::control::frames::{self, Frame};
 use crate::control::message::Call;
 use crate::control::session::Session;
 use crate::control::wire::{Fields, task_from_json, task_to_json};
@@ -45,4 +46,34 @@ fn decode(call: Call) -> Result<Option<Request>, Failure> {
 /// Whether the protocol's form of a task means that task again.
 pub fn survives_the_wire(task: &TaskSpec) -> bool {
     task_from_json(task_to_json(task)).is_ok_and(|again| again == *task)
+}
+
+/// The frames that these pieces hold, each as it would be written, but for those that are skipped;
+/// and whether the connection ends because of one that is too long.
+pub fn read_frames(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
+    let mut session = Session::default();
+    session.upgrade();
+    let mut found = Vec::new();
+    for piece in pieces {
+        for byte in piece.chunks(usize::from(u16::MAX)) {
+            session.receive(byte);
+            loop {
+                let taken = match frames::first(session.raw_input()) {
+                    Ok(None) => break,
+                    Err(_) => return (found, true),
+                    Ok(Some((frame, taken))) => {
+                        let mut written = Vec::new();
+                        frames::append(&mut written, &frame);
+                        if frame != Frame::Unknown {
+                            found.push(written);
+                        }
+                        taken
+                    }
+                };
+                session.raw_taken(taken);
+            }
+            assert!(session.wants_input(), "a frame that is never whole");
+        }
+    }
+    (found, false)
 }

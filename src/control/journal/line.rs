@@ -228,7 +228,7 @@ impl Beyond {
 }
 
 impl<'a> WrittenTask<'a> {
-    /// `spec` is that of the task.
+    /// `spec` is that of its identity.
     pub(super) fn of(
         saved: &'a Saved,
         spec: &'a TaskSpec,

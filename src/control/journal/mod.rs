@@ -11,6 +11,7 @@ mod state;
 use crate::engine::Change;
 use crate::reactor::{Counters, Note, Options, Store, Supervisor};
 use crate::sys::state_directory::{StateDirectory, open_for_adding};
+use crate::vocabulary::cause;
 use crate::vocabulary::limits::{JOURNAL_BYTES_MIN, JOURNAL_GROWTH};
 use line::{Header, ProcessLine, Written, WrittenTask};
 use serde::Serialize;
@@ -67,7 +68,10 @@ impl Supervisor {
         let journal = Journal::new(directory, kept.instance.clone());
         let path = journal.directory.join(NAME);
         Supervisor::with_store(options, Box::new(journal), kept).map_err(|error| {
-            io::Error::new(error.kind(), format!("take over what {path:?} tells: {error}"))
+            io::Error::new(
+                error.kind(),
+                format!("take over what {path:?} tells: {}", cause(&error)),
+            )
         })
     }
 }
@@ -134,6 +138,19 @@ impl Journal {
         Ok(())
     }
 
+    /// Goes on with the journal of an earlier supervisor, where it could not be written anew.
+    fn go_on(&mut self) {
+        if self.file.is_none()
+            && let Ok(file) = open_for_adding(&self.directory.join(NAME), false)
+        {
+            self.size = file.metadata().map_or(0, |file| file.len());
+            self.size_max = 0;
+            self.file = Some(file);
+            // Its last line may be torn.
+            self.lines.push(b'\n');
+        }
+    }
+
     fn add(&mut self) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Err(io::Error::other("the journal could not be begun"));
@@ -141,7 +158,7 @@ impl Journal {
         if let Err(error) = file.write_all(&self.lines) {
             // Half a line must not stand before the next one.
             if let Err(error) = file.set_len(self.size) {
-                log::warn!("the journal has a torn line: {error}");
+                log::warn!("the journal has a torn line: {}", cause(&error));
                 self.lines.insert(0, b'\n');
             }
             return Err(error);
@@ -157,7 +174,8 @@ impl Store for Journal {
             Note::Change(Change::Removed(number)) => self.line(&Written::Removed(*number)),
             Note::Change(Change::Task(saved)) => {
                 let state = StateLine::of(saved);
-                self.line(&Written::Task(&WrittenTask::of(saved, &saved.identity.spec(), &state)));
+                let spec = saved.identity.spec();
+                self.line(&Written::Task(&WrittenTask::of(saved, &spec, &state)));
             }
             Note::Change(Change::State(saved)) => {
                 self.line(&Written::State(&StateLine::of(saved)));
@@ -180,8 +198,8 @@ impl Store for Journal {
             self.add()?;
         } else if let Err(error) = self.write_anew() {
             // The old one goes on, and says the same.
-            self.size_max = self.size.saturating_mul(2).max(JOURNAL_BYTES_MIN);
             self.lines.clear();
+            self.go_on();
             return Err(error);
         }
         self.lines.clear();

@@ -8,8 +8,8 @@ use super::line::{Header, Line};
 use crate::engine::Saved;
 use crate::reactor::{Counters, Kept, Process, new_instance};
 use crate::sys::{adopted, own_process};
-use crate::vocabulary::LaunchNumber;
 use crate::vocabulary::limits::JOURNAL_LINE_BYTES_MAX;
+use crate::vocabulary::{LaunchNumber, cause};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,10 @@ pub(super) fn read(path: &Path) -> io::Result<Kept> {
         |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("read {path:?}: {why}"));
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        read => {
-            read.map_err(|error| io::Error::new(error.kind(), format!("read {path:?}: {error}")))?
-        }
+        read => read.map_err(|error| {
+            let text = format!("read {path:?}: {}", cause(&error));
+            io::Error::new(error.kind(), text)
+        })?,
     };
     let mut complaints = Vec::new();
     let told = parse(&bytes, &mut complaints).map_err(explain)?;
@@ -190,11 +191,12 @@ mod tests {
     use super::super::line::{ProcessLine, Written, WrittenTask};
     use super::super::state::StateLine;
     use super::*;
-    use crate::engine::{Abort, Attempts, Cause, Ended, Main, State, Then};
+    use crate::engine::{Abort, Attempts, Cause, Config, Ended, Engine, Main, State, Then};
     use crate::vocabulary::{
-        Containment, Exit, ExitStatus, FileSink, Identity, Mono, Pid, ProcessMark, Setting, Sink,
-        Stage, StartError, TaskSpec, Wall,
+        Containment, Exit, ExitStatus, FileSink, Identity, Mono, Now, Pid, ProcessMark, Setting,
+        Sink, Stage, StartError, TaskSpec, Wall,
     };
+    use proptest::prelude::*;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -319,7 +321,6 @@ mod tests {
             let other = task(number, State::Exited);
             let mut first = StateLine::of(&other);
             first.run = 1;
-            let spec = other.identity.spec();
             let whole = WrittenTask::of(&other, &spec, &first);
             let lines = [Written::Journal(&header()), Written::Task(&whole), Written::State(&line)];
             assert_eq!(kept(&text(&lines)).tasks, [saved]);
@@ -401,5 +402,52 @@ mod tests {
         ]);
         let read = kept(&bytes);
         assert_eq!(read.tasks, [second]);
+    }
+
+    /// Whatever a journal says, an engine that goes on with it comes to no harm.
+    fn go_on(bytes: &[u8], same_boot: bool) {
+        let Ok(told) = parse(bytes, &mut Vec::new()) else { return };
+        let kept = told.into_kept(|_| true);
+        let mut engine = Engine::new(Config {
+            instance: kept.instance,
+            seed: 0,
+            first_launch: kept.counters.next_launch,
+            first_run: kept.counters.next_run,
+            first_event: kept.counters.sequence + 1,
+        });
+        let count = kept.tasks.len();
+        assert_eq!(engine.restore(Now::default(), kept.tasks, same_boot).len(), count);
+        while engine.next_output().is_some() {}
+        engine.expire(Now { mono: Mono::from_nanos(1 << 60), ..Now::default() });
+        while engine.next_output().is_some() {}
+    }
+
+    proptest! {
+        #[test]
+        fn a_journal_may_say_anything(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            swaps in prop::collection::vec(any::<[prop::sample::Index; 2]>(), 0..6),
+            same_boot in any::<bool>(),
+        ) {
+            let mut bytes = text(&[Written::Journal(&header())]);
+            for (number, state) in (2..).zip(states()) {
+                let saved = task(number, state);
+                let spec = saved.identity.spec();
+                let line = StateLine::of(&saved);
+                let whole = WrittenTask::of(&saved, &spec, &line);
+                bytes.extend(text(&[Written::Task(&whole), Written::State(&line)]));
+            }
+            let mut lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
+            for [one, other] in swaps {
+                let (one, other) = (one.index(lines.len()), other.index(lines.len()));
+                lines.swap(one, other);
+            }
+            let mut bytes = lines.concat();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            go_on(&bytes, same_boot);
+        }
     }
 }

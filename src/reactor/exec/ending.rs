@@ -7,7 +7,7 @@ use crate::reactor::run::Main;
 use crate::reactor::{Due, Supervisor};
 use crate::sys::reap::{self, Keep, Look};
 use crate::sys::{pidfd, processes};
-use crate::vocabulary::{ExecId, ExitStatus, Mono, Pid, Signal};
+use crate::vocabulary::{ExecId, ExitStatus, Mono, Pid, Signal, TaskId};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -141,6 +141,14 @@ impl Supervisor {
                 }
                 self.register_group(key);
             }
+        }
+    }
+
+    /// The group of a task is gone, and with it those of its commands, which tell nothing any more.
+    /// `None`: that of a task that lives no more.
+    pub(in crate::reactor) fn look_at_groups_of_execs(&mut self, task: Option<TaskId>) {
+        for key in self.execs.groups_of(task) {
+            self.group_changed(key);
         }
     }
 

@@ -95,6 +95,13 @@ impl Execs {
         self.inputs.pop_front()
     }
 
+    /// The groups of this task's commands that are watched; `None`: of all.
+    fn groups_of(&self, task: Option<TaskId>) -> Vec<Key> {
+        let is_its = |exec: &&Exec| task.is_none_or(|task| exec.task == task) && !exec.empty;
+        let living = self.all.values().filter(is_its);
+        living.filter_map(|exec| exec.group).collect()
+    }
+
     /// A command of this task has processes: what is told here of the end of the task's run is told
     /// again when they are gone.
     pub(super) fn holds(&mut self, task: TaskId, oom_killed: Option<bool>) -> bool {

@@ -10,11 +10,14 @@ use crate::sys::pipe::{self, Ids};
 use crate::vocabulary::{Identity, Mono, StreamKind, TaskId};
 use nix::errno::Errno;
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 
-/// The pipes of each task by its name: of which run, and which stream.
-pub(crate) type PipesLeft = HashMap<String, Vec<(u64, StreamKind)>>;
+/// A pipe: of which run, and which stream.
+pub(crate) type PipeLeft = (u64, StreamKind);
+/// The pipes of each task by its name.
+pub(crate) type PipesLeft = HashMap<String, Vec<PipeLeft>>;
 
 impl Relay {
     /// The pipes that an earlier supervisor has left.
@@ -55,8 +58,7 @@ impl Relay {
     }
 
     /// Takes over the streams of a task: opens its sinks, and the pipes of its runs behind them in
-    /// their order. What cannot be opened stays where it is, and its task waits once a pipe is
-    /// full; that is tried again at its next run.
+    /// their order. False: the sinks cannot be opened now, and the task waits once a pipe is full.
     pub(crate) fn adopt(
         &mut self,
         now: Mono,
@@ -64,11 +66,11 @@ impl Relay {
         identity: &Arc<Identity>,
         run: Option<u64>,
         owner: Option<Ids>,
-        mut pipes: Vec<(u64, StreamKind)>,
-    ) {
+        mut pipes: Vec<PipeLeft>,
+    ) -> bool {
         let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
         if !needed && pipes.is_empty() {
-            return;
+            return true;
         }
         if let Err(error) = self.open(task, identity, owner) {
             log::error!("task={} output is held up: {error}", identity.name);
@@ -77,7 +79,7 @@ impl Relay {
                 let reason = reason.clone();
                 self.news.push_back((task, Input::OutputStalled { stream, reason }));
             }
-            return;
+            return false;
         }
         if let Some(output) = self.output_mut(task) {
             output.run = run;
@@ -86,6 +88,14 @@ impl Relay {
         for (run, kind) in pipes {
             self.adopt_pipe(now, task, run, kind);
         }
+        true
+    }
+
+    /// Our ends of these pipes, so that what is in them stays when their writers end.
+    pub(crate) fn hold(&self, name: &str, pipes: &[PipeLeft]) -> Vec<OwnedFd> {
+        let Some(directory) = &self.options.state_dir else { return Vec::new() };
+        let path = |&(run, kind): &PipeLeft| directory.join(path_of_pipe(name, run, kind));
+        pipes.iter().filter_map(|pipe| pipe::open_named_reader(&path(pipe)).ok()).collect()
     }
 
     fn adopt_pipe(&mut self, now: Mono, task: TaskId, run: u64, kind: StreamKind) {
@@ -99,13 +109,18 @@ impl Relay {
             // Its sink is of another kind by now, which cannot be while the task is the same.
             return self.remove_pipe(&name, run, kind);
         };
+        if stream.sources.iter().any(|source| source.run == run) {
+            // The sinks were opened by a later run meanwhile, and this is its own.
+            return;
+        }
         let opened = Source::reopen(&directory, (&name, run, kind)).and_then(|source| {
             let Some(key) = key else { return Err(Errno::ENOENT) };
             watch(&self.registry, source.fd(), Owner::Source(key)).map(|()| source)
         });
         match opened {
             Ok(source) => {
-                stream.sources.push(source);
+                let place = stream.sources.partition_point(|other| other.run < run);
+                stream.sources.insert(place, source);
                 stream.moved_at = now;
                 if let Some(key) = key {
                     self.enqueue(key);

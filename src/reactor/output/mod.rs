@@ -24,6 +24,7 @@ use crate::engine::Input;
 use crate::reactor::token::Key;
 use crate::sys::pipe::Ids;
 use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
+pub(crate) use adopt::PipeLeft;
 use budget::{PipeBudget, Ready};
 use look::Look;
 use std::collections::VecDeque;
@@ -158,6 +159,14 @@ impl Relay {
         } else {
             Some(Mono::default())
         }
+    }
+
+    /// Gives back the room behind the last task and the last stream.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.tasks.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.tasks.truncate(used);
+        self.tasks.shrink_to_fit();
+        self.streams.shrink();
     }
 
     /// Bytes that have reached their sinks through us.

@@ -346,6 +346,10 @@ enum Bulk {
 fn move_bulk(source: &mut Source, fifo: &mut Fifo, budget: usize, moved: &mut usize) -> Bulk {
     let waiting = pipe::waiting_bytes(source.fd()).unwrap_or(0);
     source.seen_full |= waiting >= PIPE_BYTES_DEFAULT;
+    if waiting == 0 && !source.read_on {
+        // It is asked again when more comes: the bulk goes on, most likely.
+        return Bulk::Step(Step::Empty);
+    }
     if waiting < SPLICE_BYTES_MIN {
         source.bulk = false;
         return Bulk::Little;

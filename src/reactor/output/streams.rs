@@ -16,6 +16,10 @@ impl Streams {
         self.slab.len()
     }
 
+    pub(super) fn shrink(&mut self) {
+        self.slab.shrink_to_fit();
+    }
+
     pub(super) fn insert(&mut self, stream: Stream) -> Key {
         self.generation = (self.generation + 1) & GENERATION_MASK;
         let index = self.slab.insert((self.generation, stream));

@@ -13,7 +13,7 @@ use super::run::{Run, Runs};
 use crate::engine::Engine;
 use crate::sys::clock;
 use crate::sys::reader::Reader;
-use crate::vocabulary::limits::{STATS_FRESH, STATS_LOOK_EVERY, STATS_TURN_TIME};
+use crate::vocabulary::limits::{STATS_ADD_UP, STATS_FRESH, STATS_LOOK_EVERY, STATS_TURN_TIME};
 use crate::vocabulary::{Containment, Mono, Now, Pid, RequestError, TaskId, TaskStats, Usage};
 use gather::{Earlier, Gathering, Single};
 use std::collections::{BTreeMap, VecDeque};
@@ -156,6 +156,11 @@ impl Sampler {
     /// Measures for one slice of time.
     fn work(&mut self, world: &World<'_>) {
         let begun = clock::now().mono;
+        if self.queue.len() >= STATS_ADD_UP
+            && let Ok(tree) = world.groups.system().tree
+        {
+            tree.add_up(&mut self.reader);
+        }
         while self.has_more() && clock::now().mono.since(begun) < STATS_TURN_TIME {
             self.step(world);
         }

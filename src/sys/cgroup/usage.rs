@@ -75,6 +75,14 @@ impl Tree {
         Some(())
     }
 
+    /// Has the kernel add up the processor time of all groups of the tree, 0.5 us for each that has
+    /// run. It keeps those in a list and walks that for each group that is read: with 10,000 in it
+    /// one read takes 500 us, and 8 us once it is empty (Linux 6.18).
+    pub(crate) fn add_up(&self, reader: &mut Reader) {
+        // Whatever fails is told by the reads that follow.
+        let _ = self.read(reader, format_args!("cpu.stat"));
+    }
+
     /// The names of the groups inside a group, mostly none, each before those inside it.
     pub(crate) fn inner_groups(&self, name: &str) -> Vec<String> {
         // A directory of cgroupfs has two links and one for each group inside.

@@ -127,8 +127,10 @@ fn every_call_of_a_launch_into_a_root_may_fail() {
         };
         let isolation =
             crate::vocabulary::Isolation { devices: Some(vec![device]), ..image.isolation(&[]) };
-        let spec = TaskSpec { isolation: Some(Box::new(isolation)), ..sh("exit 0") };
-        for way in WAYS {
+        let with_pid = crate::vocabulary::Isolation { pid: true, ..isolation.clone() };
+        let ways = WAYS.into_iter().flat_map(|way| [(way, &isolation), (way, &with_pid)]);
+        for (way, isolation) in ways {
+            let spec = TaskSpec { isolation: Some(Box::new(isolation.clone())), ..sh("exit 0") };
             let failed = fail_each(way, &spec);
             for call in ["stat device", "read status pipe"] {
                 assert!(failed.contains(&call), "{way:?}: {failed:?}");

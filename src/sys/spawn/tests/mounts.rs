@@ -398,7 +398,8 @@ fn what_reaches_into_the_machine_is_hidden_or_read_only() {
     let isolation = Isolation { pid: true, ..image.isolation(&[]) };
     let script = "cd /proc; \
                   for file in kcore keys timer_list sched_debug interrupts latency_stats; do \
-                  test -e $file && { cat $file; chmod 600 $file 2>/dev/null && echo changed; }; done; \
+                  test -e $file && { cat $file; chmod 600 $file 2>/dev/null && echo changed; }; \
+                  done; \
                   for dir in /proc/acpi /proc/scsi /sys/firmware; do \
                   test -e $dir && { ls $dir; touch $dir/x 2>/dev/null && echo made; }; done; \
                   for file in sys/kernel/domainname sys/vm/drop_caches sysrq-trigger irq/x; do \
