@@ -9,6 +9,7 @@ mod fixture;
 
 mod delegated;
 mod enforced;
+mod oom_group;
 mod program;
 mod refused;
 mod support;
