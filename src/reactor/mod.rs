@@ -212,7 +212,6 @@ impl Supervisor {
         let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
-<<<<<<< HEAD
         let relay = Relay::new(
             poll.registry().try_clone()?,
             RelayOptions {
@@ -222,14 +221,6 @@ impl Supervisor {
             },
             DescriptorStore::new(&manager),
         );
-=======
-        let relay_options = RelayOptions {
-            state_dir: options.state_dir.clone(),
-            refuse_inherit: options.refuse_inherit,
-        };
-        let store = DescriptorStore::new(&manager);
-        let relay = Relay::new(poll.registry().try_clone()?, relay_options, store);
->>>>>>> 26cd8bd0bdac561297310e576f4310547f400288
         let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
