@@ -9,6 +9,8 @@ mod fixture;
 
 mod delegated;
 mod enforced;
+#[cfg(feature = "stats")]
+mod figures;
 mod program;
 mod refused;
 mod support;
