@@ -187,8 +187,8 @@ impl Spawner {
     }
 
     /// The same for a command in the namespaces of this task, which lives: for
-    /// [`Spawner::spawn_exec`]. A task without any is none to enter. With `terminal` its streams are
-    /// one, which becomes the controlling one of its session.
+    /// [`Spawner::spawn_exec`]. A task without any is none to enter. With `terminal` its streams
+    /// are one, which becomes the controlling one of its session.
     pub(crate) fn plan_inside(
         &mut self,
         spec: &TaskSpec,
