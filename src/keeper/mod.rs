@@ -202,7 +202,8 @@ impl Keeper {
         if ready.is_empty() && patience == Some(AWAKE) {
             self.code.give_back();
         }
-        self.awake = !ready.is_empty() || patience != Some(AWAKE);
+        // A wait that was only interrupted is nothing that happened.
+        self.awake = !ready.is_empty() || (self.awake && patience != Some(AWAKE));
         for key in ready {
             match key {
                 // What the daemon said last comes before its end.

@@ -63,7 +63,7 @@ pub(super) enum MetricsTarget {
 impl Settings {
     /// Takes over passed descriptors, so nothing else may have been opened before.
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
-        let passed = Passed::take().map_err(Refusal::failed)?;
+        let Passed { listeners, manager } = Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -76,7 +76,6 @@ impl Settings {
             Some(path) => load(path)?,
             None => TaskFile::default(),
         };
-        let listeners = passed.listeners;
         let socket = match arguments.socket.as_deref() {
             Some("none") => None,
             // The sockets that were passed are instead of the usual one.
@@ -95,7 +94,10 @@ impl Settings {
             reloads: arguments.tasks.as_deref().is_some_and(|path| path != Path::new("-")),
         };
         Ok(Settings {
-            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio)),
+            options: Options {
+                manager,
+                ..options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))
+            },
             server,
             socket,
             listeners,

@@ -52,6 +52,10 @@ pub(super) struct Stream {
     pub(super) looks: u8,
     /// A pipe had no writer any more when it was found: what was in it is gone.
     pub(super) lost_unseen: bool,
+    /// Runs whose pipes are gone, and may still be stored.
+    pub(super) ended: Vec<u64>,
+    /// The run under whose number the FIFO is stored that it writes to.
+    pub(super) stored_sink: Option<u64>,
 }
 
 /// What a stream has that cannot go on.
@@ -131,6 +135,8 @@ impl Stream {
             alone_since: Mono::default(),
             looks: 0,
             lost_unseen: false,
+            ended: Vec::new(),
+            stored_sink: None,
         }
     }
 
@@ -195,6 +201,7 @@ impl Stream {
         }
         if flow == Flow::Idle {
             self.owed = 0;
+            self.target.rest();
         }
         (moved, flow)
     }
@@ -226,7 +233,11 @@ impl Stream {
             match step {
                 Step::More => {}
                 Step::Empty => index += 1,
-                Step::End => self.sources.remove(index).discard(),
+                Step::End => {
+                    let source = self.sources.remove(index);
+                    self.ended.push(source.run);
+                    source.discard();
+                }
                 Step::Stopped(refusal) => return Flow::Stopped(refusal),
             }
         }
