@@ -18,6 +18,7 @@ mod init;
 mod isolation;
 mod kept_exits;
 mod limits;
+mod oom;
 mod options;
 mod orphans;
 mod output;
@@ -66,11 +67,11 @@ use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
-use start::Starts;
+use start::{Starts, scarce_from};
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -158,6 +159,8 @@ enum Due {
     Look,
     /// Try again to remove a group.
     Group(token::Key),
+    /// Look again for what the OOM killer has done.
+    Oom(TaskId),
     /// Look for children whose signal was lost.
     Sweep,
     /// Try again to open the streams of an adopted task.
@@ -202,22 +205,22 @@ impl Supervisor {
             always_copied: options.launch_way == LaunchWay::Copied,
         })?;
         let poll = Poll::new()?;
-        let child_signal = if options.own_process {
-            own_process::become_subreaper()?;
-            let signal = ChildSignal::take()?;
-            register(&poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
-            Some(signal)
-        } else {
-            None
+        let child_signal = match options.own_process {
+            true => Some(take_children(&poll)?),
+            false => None,
         };
+        let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
-        let relay_options = RelayOptions {
-            state_dir: options.state_dir.clone(),
-            refuse_inherit: options.refuse_inherit,
-        };
-        let store = DescriptorStore::new(&manager);
-        let relay = Relay::new(poll.registry().try_clone()?, relay_options, store);
+        let relay = Relay::new(
+            poll.registry().try_clone()?,
+            RelayOptions {
+                scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
+                state_dir: options.state_dir.clone(),
+                refuse_inherit: options.refuse_inherit,
+            },
+            DescriptorStore::new(&manager),
+        );
         let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
@@ -247,7 +250,7 @@ impl Supervisor {
             events: Vec::new(),
             replies: VecDeque::new(),
             next_ticket: 1,
-            descriptor_limit: own_process::descriptor_limit(),
+            descriptor_limit,
             keeping: None,
             resumed: false,
             kept_exits,
@@ -264,6 +267,14 @@ impl Supervisor {
     fn registry(&self) -> &mio::Registry {
         self.poll.registry()
     }
+}
+
+/// Orphans become our children, and their ends are told.
+fn take_children(poll: &Poll) -> io::Result<ChildSignal> {
+    own_process::become_subreaper()?;
+    let signal = ChildSignal::take()?;
+    register(poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
+    Ok(signal)
 }
 
 impl AsFd for Supervisor {

@@ -1,5 +1,6 @@
 //! The runs that have a process or anything else left in the kernel.
 
+use super::oom::OomWatch;
 use super::output::ChildEnds;
 use super::token::Key;
 use crate::sys::spawn::{Placement, Plan, StatusPipe};
@@ -41,6 +42,34 @@ pub(super) struct Run {
     /// All but the init is gone, which the end of the run waits for: what is known of the OOM
     /// killer.
     pub(super) over: Option<Option<bool>>,
+    /// The OOM killer is watched for, since it is to end all of the run.
+    pub(super) oom: Option<OomWatch>,
+}
+
+impl Run {
+    /// One whose main process lives, and of which nothing else is known yet.
+    pub(super) fn new(task: TaskId, number: u64, pid: Pid, containment: Containment) -> Run {
+        Run {
+            task,
+            number,
+            pid,
+            pidfd: None,
+            watched: true,
+            main: Main::Alive,
+            containment,
+            rest: None,
+            group: None,
+            start: None,
+            looks: 0,
+            sessions: Box::default(),
+            mark: None,
+            adopted: false,
+            status_until: None,
+            init: None,
+            over: None,
+            oom: None,
+        }
+    }
 }
 
 /// The init of a run.

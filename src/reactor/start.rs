@@ -105,7 +105,7 @@ impl Supervisor {
         });
         match made {
             Ok((child, group)) => {
-                self.keep(task, run, child, Inside { plan, stdin, ends, group });
+                self.keep(task, run, identity, child, Inside { plan, stdin, ends, group });
                 Ok(())
             }
             Err(error) => {
@@ -179,7 +179,14 @@ impl Supervisor {
 
     /// Puts a child that exists into the tables: the main process, or an init. `inside` is how an
     /// init is followed by the main process.
-    fn keep(&mut self, task: TaskId, run: u64, spawned: Spawned, inside: Inside) {
+    fn keep(
+        &mut self,
+        task: TaskId,
+        run: u64,
+        identity: &Identity,
+        spawned: Spawned,
+        inside: Inside,
+    ) {
         let contained = inside.group.as_ref().is_some_and(Placement::contains);
         let containment = if contained { Containment::CgroupV2 } else { Containment::Session };
         let (child, pipe, inside) = match spawned {
@@ -199,30 +206,20 @@ impl Supervisor {
             }
         };
         let (running, preparing) = (pipe.is_none(), inside.is_some());
+        let mut unwatched_oom = None;
+        let leaf = self.groups.leaf(identity, run);
+        let oom = self.watch_oom(task, identity.resources(), &leaf).unwrap_or_else(|error| {
+            unwatched_oom = Some(error);
+            None
+        });
         let start = pipe.map(|pipe| {
-            let failure = unwatched.or_else(|| self.watch_start(key, &pipe).err());
+            let failure = unwatched.or(unwatched_oom);
+            let failure = failure.or_else(|| self.watch_start(key, &pipe).err());
             Box::new(Start { pipe: Some(pipe), failure, executed: false, inside })
         });
         let unseen = start.as_ref().is_some_and(|start| start.failure.is_some());
-        self.runs.insert(Run {
-            task,
-            number: run,
-            pid,
-            pidfd,
-            watched,
-            main: Main::Alive,
-            containment,
-            rest: None,
-            group: None,
-            start,
-            looks: 0,
-            sessions: Box::default(),
-            init: None,
-            over: None,
-            mark,
-            adopted: false,
-            status_until: None,
-        });
+        let new = Run::new(task, run, pid, containment);
+        self.runs.insert(Run { pidfd, watched, start, mark, oom, ..new });
         self.note_process(task);
         if !preparing {
             self.inputs.push_back((task, Input::Spawned { pid, containment }));
@@ -245,7 +242,8 @@ impl Supervisor {
         pid: Pid,
         pidfd: Option<OwnedFd>,
     ) -> (Option<OwnedFd>, bool) {
-        let pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
+        let task = TaskId::new(key.index, key.generation);
+        let pidfd = pidfd.filter(|fd| self.affords(task, fd.as_raw_fd()));
         let watched = match &pidfd {
             None => false,
             Some(fd) => {
@@ -269,11 +267,17 @@ impl Supervisor {
 
     /// Whether a task may keep a pidfd of this number: descriptors are given out lowest first, so
     /// that the number tells how many there are.
-    fn affords(&self, pidfd: RawFd) -> bool {
+    fn affords(&self, task: TaskId, pidfd: RawFd) -> bool {
+        // A task whose output is relayed takes enough of them.
+        let most = if self.relay.carries(task) {
+            scarce_from(self.descriptor_limit)
+        } else {
+            self.descriptor_limit.saturating_sub(self.reserve())
+        };
         match self.options.exit_notification {
             ExitNotification::Pidfd => true,
             ExitNotification::Sigchld => false,
-            ExitNotification::Auto => self.child_signal.is_none() || self.leaves_enough(&pidfd, 1),
+            ExitNotification::Auto => self.child_signal.is_none() || (pidfd as u64) < most,
         }
     }
 
@@ -374,15 +378,20 @@ impl Supervisor {
 
     /// Whether the sinks of a task can be afforded.
     pub(super) fn affords_streams(&self, spec: &TaskSpec) -> bool {
-        let needed = Relay::descriptors_needed(spec);
-        if needed == 0 {
+        if Relay::descriptors_needed(spec, false) == 0 {
             return true;
         }
         // Descriptors are given out lowest first: below the first free one all are taken.
         let Some(taken) = own_process::first_free_descriptor(self.as_fd()) else { return false };
+        let needed = Relay::descriptors_needed(spec, taken >= scarce_from(self.descriptor_limit));
         let most = self.descriptor_limit.saturating_sub(self.reserve());
         taken.max(self.relay.descriptors()) + needed <= most
     }
+}
+
+/// From which number on descriptors are scarce: half of what there may be.
+pub(super) fn scarce_from(limit: u64) -> u64 {
+    limit / 2
 }
 
 /// The key of a task's descriptors: that of the task itself.

@@ -57,7 +57,13 @@ fn a_command_is_in_a_group_of_its_own_inside_that_of_its_task() {
 
 #[test]
 fn the_end_is_told_as_it_was() {
-    let node = Node::start();
+    for flags in [&[][..], &["--exit-notification", "sigchld"], &["--cgroup", "never"]] {
+        the_end_is_told(&Node::with(flags, json!({})));
+    }
+}
+
+#[track_caller]
+fn the_end_is_told(node: &Node) {
     let told = node.shell("echo out; echo err >&2; exit 7");
     assert_eq!((told.code, told.signal, told.timed_out, told.truncated), (7, 0, false, false));
     assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("out\n", "err\n"));

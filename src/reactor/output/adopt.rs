@@ -68,7 +68,7 @@ impl Relay {
         owner: Option<Ids>,
         mut pipes: Vec<PipeLeft>,
     ) -> bool {
-        let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
+        let needed = Relay::descriptors_needed(&identity.spec(), false) > 0 && run.is_some();
         if !needed && pipes.is_empty() && !self.sink_was_stored(&identity.spec()) {
             return true;
         }

@@ -30,7 +30,7 @@ pub(crate) use adopt::PipeLeft;
 use budget::{PipeBudget, Ready};
 use look::Look;
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use streams::Streams;
@@ -38,6 +38,8 @@ use streams::Streams;
 /// What holds for the sinks of every task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelayOptions {
+    /// From this descriptor on they are scarce: files are open only while they are written.
+    pub(crate) scarce_from: Option<RawFd>,
     /// Where FIFOs of relayed streams are made, so that they outlive us; else plain pipes.
     pub(crate) state_dir: Option<PathBuf>,
     /// Our own standard output carries the protocol.
@@ -182,22 +184,28 @@ impl Relay {
         self.relayed
     }
 
-    /// How many descriptors all streams may keep open here: a source and a target each.
+    /// How many descriptors all streams may keep open here: a source and a target each, but for
+    /// files that are open only while they are written.
     pub(crate) fn descriptors(&self) -> u64 {
-        self.streams.len() as u64 * 2
+        (self.streams.len() * 2 - self.streams.sparing()) as u64
     }
 
-    /// How many descriptors a task with these sinks keeps open here.
-    pub(crate) fn descriptors_needed(spec: &TaskSpec) -> u64 {
+    /// How many descriptors a task with these sinks keeps open here, where they are scarce or not.
+    pub(crate) fn descriptors_needed(spec: &TaskSpec, scarce: bool) -> u64 {
         let needed = |sink: &Sink| match sink {
             Sink::Fifo { direct: true, .. } => 1,
             Sink::Fifo { direct: false, .. } => 2,
-            Sink::File(file) if file.is_relayed() => 2,
+            Sink::File(file) if file.is_relayed() => 2 - u64::from(scarce),
             _ => 0,
         };
         let stderr =
             if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
         needed(spec.stdout()) + stderr
+    }
+
+    /// Whether some of the task's output goes through us.
+    pub(crate) fn carries(&self, task: TaskId) -> bool {
+        self.keys(task).next().is_some()
     }
 
     /// Whether sinks of this task are open.

@@ -201,6 +201,7 @@ impl Stream {
         }
         if flow == Flow::Idle {
             self.owed = 0;
+            self.target.rest();
         }
         (moved, flow)
     }

@@ -39,6 +39,21 @@ impl Target {
         }
     }
 
+    /// Whether it is open only while it is written.
+    pub(super) fn is_sparing(&self) -> bool {
+        match self {
+            Target::Fifo(_) => false,
+            Target::File(file) => file.is_sparing(),
+        }
+    }
+
+    /// Nothing is to be written for now.
+    pub(super) fn rest(&mut self) {
+        if let Target::File(file) = self {
+            file.rest();
+        }
+    }
+
     /// Bytes that nobody has taken out of it yet.
     pub(super) fn unread(&self) -> u64 {
         match self {

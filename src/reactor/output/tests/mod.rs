@@ -50,7 +50,7 @@ impl Rig {
     fn with_state(stdout: impl FnOnce(&str) -> Sink) -> Rig {
         Rig::with_options(stdout, |state| RelayOptions {
             state_dir: Some(state),
-            refuse_inherit: false,
+            ..RelayOptions::default()
         })
     }
 
