@@ -243,7 +243,12 @@ impl Groups {
             }
         };
         let own = format!("{leaf}/exec.{number}");
-        if let Ok(directory) = tree.make_group(&own) {
+        let made = match tree.make_group(&own) {
+            // An earlier supervisor has left it: what was in it was killed when the task was adopted.
+            Err(Errno::EEXIST) => tree.remove_group(&own).and_then(|()| tree.make_group(&own)),
+            made => made,
+        };
+        if let Ok(directory) = made {
             let placement = Placement::in_living(directory, tree.path().join(&own), others);
             return Ok(Place { placement: Some(placement), leaf: Some(own) });
         }
@@ -303,6 +308,10 @@ impl Groups {
         let Ok(Some(tree)) = &self.tree else { return };
         for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
             let group = format!("{leaf}/{group}");
+            // Mostly all of it has died with that supervisor.
+            if tree.remove_group_recursively(&group).is_ok() {
+                continue;
+            }
             if let Err(errno) = tree.kill_group(&group) {
                 log::warn!("cannot kill cgroup {group}: {}", errno.desc());
             }
