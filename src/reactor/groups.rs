@@ -18,6 +18,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(1);
 const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
 /// How often what fails for another reason than processes in the group is tried again.
 const TRIES_MAX: u32 = 8;
+/// Names that are tried for the group of a command.
+const NAMES_MAX: u32 = 64;
 
 /// All groups of this supervisor.
 #[derive(Debug)]
@@ -227,11 +229,11 @@ impl Groups {
 
     /// Where a command that is run in a living run is put: into a group of its own inside that of
     /// the run, or else into that itself, and into the v1 groups of the run. `number` makes its
-    /// name.
+    /// name, and is raised while that is taken.
     pub(super) fn place_exec(
         &self,
         leaf: &str,
-        number: u64,
+        number: &mut u64,
         contained: bool,
     ) -> Result<Place, StartError> {
         let others = self.limits.groups(leaf);
@@ -242,17 +244,20 @@ impl Groups {
                 return Ok(Place { placement, leaf: None });
             }
         };
-        let own = format!("{leaf}/exec.{number}");
-        let made = match tree.make_group(&own) {
-            // An earlier supervisor has left it: what was in it was killed when the task was adopted.
-            Err(Errno::EEXIST) => tree.remove_group(&own).and_then(|()| tree.make_group(&own)),
-            made => made,
-        };
-        if let Ok(directory) = made {
-            let placement = Placement::in_living(directory, tree.path().join(&own), others);
-            return Ok(Place { placement: Some(placement), leaf: Some(own) });
+        for _ in 0..NAMES_MAX {
+            *number += 1;
+            let own = format!("{leaf}/exec.{number}");
+            match tree.make_group(&own) {
+                Ok(directory) => {
+                    let placement = Placement::in_living(directory, tree.path().join(&own), others);
+                    return Ok(Place { placement: Some(placement), leaf: Some(own) });
+                }
+                // Left by an earlier supervisor of the task, or made by the task itself.
+                Err(Errno::EEXIST) => {}
+                Err(_) => break,
+            }
         }
-        // The task may have forbidden it (cgroup.max.depth), or taken the name.
+        // The task may have forbidden it (cgroup.max.depth).
         let path = tree.path().join(leaf);
         match tree.open_group(leaf) {
             Ok(directory) => {
