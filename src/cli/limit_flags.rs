@@ -23,6 +23,7 @@ impl ResourceFlags {
             memory_high: limit("memory-high", &self.memory_high, parse_size)?,
             memory_max: limit("memory-max", &self.memory_max, parse_size)?,
             memory_swap_max: limit("memory-swap-max", &self.memory_swap_max, parse_size)?,
+            memory_oom_group: self.memory_oom_group,
             pids_max: limit("pids-max", &self.pids_max, number)?,
             io_weight: limit("io-weight", &self.io_weight, number)?,
         })

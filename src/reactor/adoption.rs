@@ -136,6 +136,13 @@ impl Supervisor {
         if let Some(process) = process {
             self.groups.limits.adopt(&leaf, &process.groups);
         }
+        let oom = self.watch_oom(left.task, identity.resources(), &leaf);
+        if let Err(error) = &oom {
+            log::warn!("task={} memory_oom_group will not be kept to: {error}", identity.name);
+        }
+        if let Some(run) = self.runs.get_mut(left.task) {
+            run.oom = oom.ok().flatten();
+        }
         if left.contained {
             self.groups.kill_commands(&leaf);
         }
@@ -159,7 +166,7 @@ impl Supervisor {
             log::warn!("the end of init {pid} will not be seen: {error}");
         }
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Init { pid, mark: Some(mark), pidfd });
+            run.init = Some(Box::new(Init { pid, mark: Some(mark), pidfd }));
         }
     }
 
@@ -296,23 +303,5 @@ impl Supervisor {
 /// A run as it is before anything of it is found.
 fn adopted_run(left: &Left, pid: Pid, main: Main) -> Run {
     let containment = if left.contained { Containment::CgroupV2 } else { Containment::Session };
-    Run {
-        task: left.task,
-        number: left.number,
-        pid,
-        pidfd: None,
-        watched: true,
-        main,
-        containment,
-        rest: None,
-        group: None,
-        start: None,
-        looks: 0,
-        sessions: Box::default(),
-        init: None,
-        over: None,
-        mark: None,
-        adopted: true,
-        status_until: None,
-    }
+    Run { main, adopted: true, ..Run::new(left.task, left.number, pid, containment) }
 }

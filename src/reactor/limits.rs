@@ -184,10 +184,18 @@ impl Supervisor {
             contained: run.containment == Containment::CgroupV2,
             main: (run.main == Main::Alive).then_some(run.pid),
         };
+        let oom = self.watch_oom(task, Some(&resources), &leaf).map_err(|error| {
+            let field = "resources.memory_oom_group".to_owned();
+            RequestError::NotPermitted { field, reason: error.message }
+        })?;
         self.groups.update(living, &resources).map_err(|error| match error {
             NotUpdated::Refused(refused) => unsupported(refused),
             NotUpdated::Failed(failed) => not_permitted(&failed),
-        })
+        })?;
+        if let Some(run) = self.runs.get_mut(task) {
+            run.oom = oom;
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ mod init;
 mod isolation;
 mod kept_exits;
 mod limits;
+mod oom;
 mod options;
 mod orphans;
 mod output;
@@ -158,6 +159,8 @@ enum Due {
     Look,
     /// Try again to remove a group.
     Group(token::Key),
+    /// Look again for what the OOM killer has done.
+    Oom(TaskId),
     /// Look for children whose signal was lost.
     Sweep,
     /// Try again to open the streams of an adopted task.
@@ -202,13 +205,9 @@ impl Supervisor {
             always_copied: options.launch_way == LaunchWay::Copied,
         })?;
         let poll = Poll::new()?;
-        let child_signal = if options.own_process {
-            own_process::become_subreaper()?;
-            let signal = ChildSignal::take()?;
-            register(&poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
-            Some(signal)
-        } else {
-            None
+        let child_signal = match options.own_process {
+            true => Some(take_children(&poll)?),
+            false => None,
         };
         let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
@@ -268,6 +267,14 @@ impl Supervisor {
     fn registry(&self) -> &mio::Registry {
         self.poll.registry()
     }
+}
+
+/// Orphans become our children, and their ends are told.
+fn take_children(poll: &Poll) -> io::Result<ChildSignal> {
+    own_process::become_subreaper()?;
+    let signal = ChildSignal::take()?;
+    register(poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
+    Ok(signal)
 }
 
 impl AsFd for Supervisor {

@@ -1,5 +1,6 @@
 //! The runs that have a process or anything else left in the kernel.
 
+use super::oom::OomWatch;
 use super::output::ChildEnds;
 use super::token::Key;
 use crate::sys::spawn::{Placement, Plan, StatusPipe};
@@ -37,11 +38,42 @@ pub(super) struct Run {
     /// The main process has ended, and how becomes known before this or not at all.
     pub(super) status_until: Option<Mono>,
     /// Process 1 of its own pid namespace, as long as it is not reaped.
-    pub(super) init: Option<Init>,
+    pub(super) init: Option<Box<Init>>,
     /// All but the init is gone, which the end of the run waits for: what is known of the OOM
     /// killer.
     pub(super) over: Option<Option<bool>>,
+    /// The OOM killer is watched for, since it is to end all of the run.
+    pub(super) oom: Option<OomWatch>,
 }
+
+impl Run {
+    /// One whose main process lives, and of which nothing else is known yet.
+    pub(super) fn new(task: TaskId, number: u64, pid: Pid, containment: Containment) -> Run {
+        Run {
+            task,
+            number,
+            pid,
+            pidfd: None,
+            watched: true,
+            main: Main::Alive,
+            containment,
+            rest: None,
+            group: None,
+            start: None,
+            looks: 0,
+            sessions: Box::default(),
+            mark: None,
+            adopted: false,
+            status_until: None,
+            init: None,
+            over: None,
+            oom: None,
+        }
+    }
+}
+
+// Ten thousand of them are to fit into a few megabytes.
+const _: () = assert!(size_of::<Run>() <= 136);
 
 /// The init of a run.
 #[derive(Debug)]
@@ -149,7 +181,7 @@ impl Runs {
     ) -> Option<&mut Run> {
         let run = self.slots.get_mut(task.index())?.as_mut().filter(|run| run.task == task)?;
         let init = run.pidfd.take()?;
-        run.init = Some(Init { pid: run.pid, mark: run.mark.take(), pidfd: init });
+        run.init = Some(Box::new(Init { pid: run.pid, mark: run.mark.take(), pidfd: init }));
         self.unwatched -= usize::from(!run.watched);
         self.unwatched += usize::from(!watched);
         self.by_pid.insert(pid, task);

@@ -105,7 +105,7 @@ impl Supervisor {
         });
         match made {
             Ok((child, group)) => {
-                self.keep(task, run, child, Inside { plan, stdin, ends, group });
+                self.keep(task, run, identity, child, Inside { plan, stdin, ends, group });
                 Ok(())
             }
             Err(error) => {
@@ -179,7 +179,14 @@ impl Supervisor {
 
     /// Puts a child that exists into the tables: the main process, or an init. `inside` is how an
     /// init is followed by the main process.
-    fn keep(&mut self, task: TaskId, run: u64, spawned: Spawned, inside: Inside) {
+    fn keep(
+        &mut self,
+        task: TaskId,
+        run: u64,
+        identity: &Identity,
+        spawned: Spawned,
+        inside: Inside,
+    ) {
         let contained = inside.group.as_ref().is_some_and(Placement::contains);
         let containment = if contained { Containment::CgroupV2 } else { Containment::Session };
         let (child, pipe, inside) = match spawned {
@@ -199,30 +206,20 @@ impl Supervisor {
             }
         };
         let (running, preparing) = (pipe.is_none(), inside.is_some());
+        let mut unwatched_oom = None;
+        let leaf = self.groups.leaf(identity, run);
+        let oom = self.watch_oom(task, identity.resources(), &leaf).unwrap_or_else(|error| {
+            unwatched_oom = Some(error);
+            None
+        });
         let start = pipe.map(|pipe| {
-            let failure = unwatched.or_else(|| self.watch_start(key, &pipe).err());
+            let failure = unwatched.or(unwatched_oom);
+            let failure = failure.or_else(|| self.watch_start(key, &pipe).err());
             Box::new(Start { pipe: Some(pipe), failure, executed: false, inside })
         });
         let unseen = start.as_ref().is_some_and(|start| start.failure.is_some());
-        self.runs.insert(Run {
-            task,
-            number: run,
-            pid,
-            pidfd,
-            watched,
-            main: Main::Alive,
-            containment,
-            rest: None,
-            group: None,
-            start,
-            looks: 0,
-            sessions: Box::default(),
-            init: None,
-            over: None,
-            mark,
-            adopted: false,
-            status_until: None,
-        });
+        let new = Run::new(task, run, pid, containment);
+        self.runs.insert(Run { pidfd, watched, start, mark, oom, ..new });
         self.note_process(task);
         if !preparing {
             self.inputs.push_back((task, Input::Spawned { pid, containment }));

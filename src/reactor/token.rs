@@ -31,6 +31,8 @@ pub(crate) enum Owner {
     Init(Key),
     /// What a keeper tells of processes that have ended.
     KeptExits,
+    /// The OOM killer was called for a run (eventfd).
+    Oom(Key),
 }
 
 /// A place in the owner's table and the generation of that place: readiness that comes late finds
@@ -63,6 +65,7 @@ impl From<Owner> for mio::Token {
             Owner::ExecStdout(key) => (11, key),
             Owner::ExecStderr(key) => (12, key),
             Owner::KeptExits => (13, Key { index: 0, generation: 0 }),
+            Owner::Oom(key) => (14, key),
         };
         let generation = u64::from(key.generation & GENERATION_MASK);
         let packed = kind << (32 + GENERATION_BITS) | generation << 32 | u64::from(key.index);
@@ -93,6 +96,7 @@ impl Owner {
             11 => Owner::ExecStdout(key),
             12 => Owner::ExecStderr(key),
             13 => Owner::KeptExits,
+            14 => Owner::Oom(key),
             _ => return None,
         })
     }
@@ -120,6 +124,7 @@ mod tests {
             Owner::Target(key),
             Owner::Watch(key),
             Owner::Init(key),
+            Owner::Oom(key),
         ] {
             assert_eq!(Owner::of(owner.into()), Some(owner));
         }

@@ -67,8 +67,8 @@ impl Supervisor {
         while self.look_for_rests() {
             self.settle();
         }
-        self.give_back_room();
         events.append(&mut self.events);
+        self.give_back_room();
         match self.options.own_process {
             // The rest of it, with what the layers above do, is told before the next wait.
             true => self.health.woke = Some(started),
@@ -124,6 +124,7 @@ impl Supervisor {
                 Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
                 Owner::Group(key) => self.group_changed(key),
                 Owner::Init(key) => self.left_init_ended(key),
+                Owner::Oom(key) => self.oom_told(TaskId::new(key.index, key.generation)),
                 Owner::Source(key) => self.relay.source_ready(
                     key,
                     event.is_readable(),
@@ -157,6 +158,7 @@ impl Supervisor {
                 // At the end of the turn.
                 Due::Look => {}
                 Due::Group(key) => self.group_changed(key),
+                Due::Oom(task) => self.oom_told(task),
                 Due::Sweep => self.sweep_children(),
                 Due::Status(task) => self.process_ended(task),
                 Due::Streams(task) => self.adopt_streams_again(task),

@@ -7,6 +7,7 @@ mod controllers;
 mod devices;
 mod earlier;
 mod limits;
+mod oom_events;
 mod settings;
 mod stale;
 #[cfg(feature = "stats")]

@@ -22,6 +22,8 @@ pub struct Resources {
     pub memory_max: Option<Option<u64>>,
     /// `memory.swap.max`, bytes.
     pub memory_swap_max: Option<Option<u64>>,
+    /// `memory.oom.group`: the OOM killer ends every process of the task, not one of them.
+    pub memory_oom_group: Option<bool>,
     /// `pids.max`.
     pub pids_max: Option<Option<u64>>,
     /// `io.weight`, 1 to 10000.
@@ -46,6 +48,7 @@ impl Resources {
             self.io_weight,
         ];
         numbers.iter().all(|limit| limit.flatten().is_none())
+            && self.memory_oom_group != Some(true)
             && self.cpu_max.flatten().is_none()
             && self.cpuset.as_deref().is_none_or(str::is_empty)
     }
@@ -69,6 +72,7 @@ impl Resources {
             memory_high: change.memory_high.or(self.memory_high),
             memory_max: change.memory_max.or(self.memory_max),
             memory_swap_max: change.memory_swap_max.or(self.memory_swap_max),
+            memory_oom_group: change.memory_oom_group.or(self.memory_oom_group),
             pids_max: change.pids_max.or(self.pids_max),
             io_weight: change.io_weight.or(self.io_weight),
         }

@@ -1,6 +1,6 @@
-//! The tests with the real daemon once more, in a virtual machine whose kernel has neither inodes of
-//! pidfds nor exit statuses of others' children (Debian 12, Linux 6.1): there the keeper alone can
-//! tell.
+//! The tests with the real daemon once more, in a virtual machine whose kernel has neither inodes
+//! of pidfds nor exit statuses of others' children (Debian 12, Linux 6.1): there the keeper alone
+//! can tell.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! The program: what is left when it is killed.
 
 use crate::fixture::lives;
-use crate::support::{available, exists, init, kill, members, namespace_of, until};
+use crate::support::{available, exists, init, is_in_ours, kill, members, namespace_of, until};
 use nix::sys::signal::Signal;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -30,10 +30,9 @@ fn descendants_in_namespace(parent: u32) -> Vec<i32> {
     until("the task runs", || {
         let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         let first = children.unwrap_or_default();
-        let first = first.split_whitespace().find_map(|pid| namespace_of(pid.parse().ok()?));
-        let own = namespace_of(std::process::id() as i32);
-        found =
-            first.filter(|of| Some(of) != own.as_ref()).map(|of| members(&of)).unwrap_or_default();
+        let first = first.split_whitespace().find_map(|pid| pid.parse().ok());
+        let inside = first.filter(|&pid| !is_in_ours(pid)).and_then(namespace_of);
+        found = inside.map(|inside| members(&inside)).unwrap_or_default();
         found.len() == 4
     });
     found

@@ -1,10 +1,9 @@
 //! What the main process leaves in its pid namespace.
 
 use crate::fixture::{Fixture, alone, guests, line_of, named, sh};
-use crate::support::{available, exists, init, isolated, kill, members, namespace, pid};
+use crate::support::{Namespace, available, exists, init, isolated, kill, members, namespace, pid};
 use nix::sys::signal::Signal;
 use ostler::{ExitStatus, Leftover, Request, StateName, TaskId, TaskSpec};
-use std::path::PathBuf;
 
 /// Ends as soon as the file is there, and leaves a process of another session and process group.
 const SCRIPT: &str = "(setsid sh -c 'sleep 300 & sleep 300 & echo >$READY; wait' &)
@@ -13,7 +12,7 @@ while ! [ -e \"$GO\" ]; do sleep 0.01; done; exit 6";
 struct Left {
     fixture: Fixture,
     task: TaskId,
-    namespace: PathBuf,
+    namespace: Namespace,
     init: i32,
     _directory: tempfile::TempDir,
 }

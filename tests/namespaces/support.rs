@@ -2,6 +2,8 @@
 
 use crate::fixture::{Fixture, PATIENCE, lives};
 use ostler::{FileSink, Isolation, Options, Sink, Status, TaskSpec};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -45,27 +47,45 @@ pub(crate) fn writing(path: &Path, spec: TaskSpec) -> TaskSpec {
     TaskSpec { stdout: Some(sink.clone()), stderr: Some(sink), ..spec }
 }
 
-/// What names the pid namespace of a process.
-pub(crate) fn namespace_of(pid: i32) -> Option<PathBuf> {
+/// A pid namespace. As long as it is held its name is not another's.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    name: PathBuf,
+    _held: File,
+}
+
+fn name_of(pid: i32) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
+/// That of a process.
+pub(crate) fn namespace_of(pid: i32) -> Option<Namespace> {
+    let held = File::open(format!("/proc/{pid}/ns/pid")).ok()?;
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).ok()?;
+    Some(Namespace { name, _held: held })
+}
+
+/// Whether a process is in the namespace of this one.
+pub(crate) fn is_in_ours(pid: i32) -> bool {
+    name_of(pid) == name_of(std::process::id() as i32)
+}
+
 /// The same of a task that runs.
-pub(crate) fn namespace(status: &Status) -> PathBuf {
+pub(crate) fn namespace(status: &Status) -> Namespace {
     namespace_of(status.pid.unwrap().number()).unwrap()
 }
 
 /// The living processes in a pid namespace, as seen from here, its init among them.
-pub(crate) fn members(namespace: &Path) -> Vec<i32> {
+pub(crate) fn members(namespace: &Namespace) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|&pid| namespace_of(pid).is_some_and(|of| of == namespace) && lives(pid))
+        .filter(|&pid| name_of(pid).is_some_and(|name| name == namespace.name) && lives(pid))
         .collect()
 }
 
 /// The init of a pid namespace, which may be just taking its name.
-pub(crate) fn init(namespace: &Path) -> i32 {
+pub(crate) fn init(namespace: &Namespace) -> i32 {
     let name = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm"));
     let is_init = |pid: &i32| name(pid).is_ok_and(|name| name == "ostler-init\n");
     let mut found = None;

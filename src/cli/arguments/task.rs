@@ -143,6 +143,10 @@ pub(crate) struct ResourceFlags {
     /// Swap
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_swap_max: Option<String>,
+    /// The OOM killer ends every process of the task, not one of them
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub(crate) memory_oom_group: Option<bool>,
     /// Processes and threads
     #[arg(long, value_name = "N")]
     pub(crate) pids_max: Option<String>,

@@ -206,6 +206,7 @@ fn read_resources(fields: &mut Fields<'_, '_, '_>) -> Option<Box<Resources>> {
         memory_high: read_memory(&mut below, "memory_high"),
         memory_max: read_memory(&mut below, "memory_max"),
         memory_swap_max: read_memory(&mut below, "memory_swap_max"),
+        memory_oom_group: below.boolean("memory_oom_group"),
         pids_max: read_count(&mut below, "pids_max"),
         io_weight: read_count(&mut below, "io_weight"),
     };

@@ -57,6 +57,7 @@ memory_low = "1M"
 memory_high = "none"
 memory_max = "256M"
 memory_swap_max = "0"
+memory_oom_group = true
 pids_max = -1
 io_weight = 10
 [task.web.isolation]
@@ -127,6 +128,7 @@ fn every_limit() -> Resources {
         memory_high: Some(None),
         memory_max: Some(Some(256 << 20)),
         memory_swap_max: Some(Some(0)),
+        memory_oom_group: Some(true),
         pids_max: Some(None),
         io_weight: Some(Some(10)),
     }
@@ -376,7 +378,7 @@ fn more_that_is_wrong() {
         (
             "[task.a]\ncommand = \"/a\"\nresources = { swappiness = 1 }\n",
             "unknown key \"swappiness\", known are cpu_weight, cpu_max, cpuset, memory_low, \
-             memory_high, memory_max, memory_swap_max, pids_max, io_weight\n",
+             memory_high, memory_max, memory_swap_max, memory_oom_group, pids_max, io_weight\n",
         ),
         ("[defaults]\nport = 1\n", ", umask, auto_remove, labels, stderr\n"),
         ("[task.a]\ncommand = \"/a\"\nkill_signal = \"TREM\"\n", "3:15: task.a.kill_signal"),

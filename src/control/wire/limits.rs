@@ -34,6 +34,8 @@ pub(crate) struct ResourcesShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_swap_max_bytes: Option<Limit<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    memory_oom_group: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pids_max: Option<Limit<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     io_weight: Option<Limit<u64>>,
@@ -49,6 +51,7 @@ impl<'a> ResourcesShape<'a> {
             memory_high_bytes: resources.memory_high.map(Limit),
             memory_max_bytes: resources.memory_max.map(Limit),
             memory_swap_max_bytes: resources.memory_swap_max.map(Limit),
+            memory_oom_group: resources.memory_oom_group,
             pids_max: resources.pids_max.map(Limit),
             io_weight: resources.io_weight.map(Limit),
         }
@@ -65,6 +68,7 @@ pub(crate) fn decode_resources(mut fields: Fields) -> Result<Resources, Refusal>
         memory_high: fields.limit("memory_high_bytes")?,
         memory_max: fields.limit("memory_max_bytes")?,
         memory_swap_max: fields.limit("memory_swap_max_bytes")?,
+        memory_oom_group: fields.flag("memory_oom_group")?,
         pids_max: fields.limit("pids_max")?,
         io_weight: fields.limit("io_weight")?,
     };

@@ -211,8 +211,9 @@ fn resources() -> impl Strategy<Value = Resources> {
     let cores = option::of(option::of((1..4000_u32).prop_map(|n| f64::from(n) / 16.0)));
     let cpuset = option::of(prop_oneof![Just(String::new()), Just("0-3,8".to_owned())]);
     let memory = (bytes(), bytes(), bytes(), bytes());
-    (weight(), cores, cpuset, memory, option::of(option::of(1..99_u64)), weight()).prop_map(
-        |(cpu_weight, cpu_max, cpuset, memory, pids_max, io_weight)| Resources {
+    let pids = option::of(option::of(1..99_u64));
+    (weight(), cores, cpuset, memory, option::of(any::<bool>()), pids, weight()).prop_map(
+        |(cpu_weight, cpu_max, cpuset, memory, memory_oom_group, pids_max, io_weight)| Resources {
             cpu_weight,
             cpu_max,
             cpuset,
@@ -220,6 +221,7 @@ fn resources() -> impl Strategy<Value = Resources> {
             memory_high: memory.1,
             memory_max: memory.2,
             memory_swap_max: memory.3,
+            memory_oom_group,
             pids_max,
             io_weight,
         },

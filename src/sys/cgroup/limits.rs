@@ -65,7 +65,8 @@ pub(crate) enum NotUpdated {
 impl Plan {
     /// The group holds back whoever is in it, so that nobody may wait for a newborn there.
     pub(crate) fn slows(&self) -> bool {
-        let slow = [settings::CPU_MAX, settings::MEMORY_HIGH];
+        // With memory.oom.group not even a child that we wait for is spared, and so are we not.
+        let slow = [settings::CPU_MAX, settings::MEMORY_HIGH, settings::MEMORY_OOM_GROUP];
         self.0.iter().any(|(_, setting)| slow.contains(&setting.field))
     }
 }

@@ -39,11 +39,15 @@ pub(super) const MEMORY_LOW: &str = "resources.memory_low_bytes";
 pub(super) const MEMORY_HIGH: &str = "resources.memory_high_bytes";
 pub(super) const MEMORY_MAX: &str = "resources.memory_max_bytes";
 pub(super) const MEMORY_SWAP_MAX: &str = "resources.memory_swap_max_bytes";
+pub(super) const MEMORY_OOM_GROUP: &str = "resources.memory_oom_group";
 pub(super) const PIDS_MAX: &str = "resources.pids_max";
 pub(super) const IO_WEIGHT: &str = "resources.io_weight";
 
 /// The file of v1 that limits memory and swap together.
 pub(super) const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
+
+/// The file of v1 that tells of the OOM killer.
+pub(super) const OOM_CONTROL: &str = "memory.oom_control";
 
 /// The limits that are named, each with the controller that it needs; true: it only lifts one.
 pub(super) fn named(resources: &Resources) -> Vec<(&'static str, Controller, bool)> {
@@ -56,6 +60,7 @@ pub(super) fn named(resources: &Resources) -> Vec<(&'static str, Controller, boo
         (MEMORY_HIGH, Controller::Memory, of(resources.memory_high)),
         (MEMORY_MAX, Controller::Memory, of(resources.memory_max)),
         (MEMORY_SWAP_MAX, Controller::Memory, of(resources.memory_swap_max)),
+        (MEMORY_OOM_GROUP, Controller::Memory, resources.memory_oom_group.map(|wanted| !wanted)),
         (PIDS_MAX, Controller::Pids, of(resources.pids_max)),
         (IO_WEIGHT, Controller::Io, of(resources.io_weight)),
     ];
@@ -106,6 +111,10 @@ fn v2(field: &str, resources: &Resources, has: &impl Fn(&str) -> bool) -> Files 
         MEMORY_HIGH => ("memory.high", or_max(resources.memory_high)),
         MEMORY_MAX => ("memory.max", or_max(resources.memory_max)),
         MEMORY_SWAP_MAX => ("memory.swap.max", or_max(resources.memory_swap_max)),
+        MEMORY_OOM_GROUP => {
+            let wanted = resources.memory_oom_group == Some(true);
+            ("memory.oom.group", u8::from(wanted).to_string())
+        }
         PIDS_MAX => ("pids.max", or_max(resources.pids_max)),
         _ => {
             let weight = resources.io_weight.flatten().unwrap_or(100);
@@ -159,6 +168,8 @@ fn v1(field: &str, resources: &Resources, has: &impl Fn(&str) -> bool, all_cpus:
                 }
             }
         }
+        // The default, so that there is a group to watch: see `oom_events`.
+        MEMORY_OOM_GROUP => (OOM_CONTROL, "0".to_owned()),
         PIDS_MAX => match resources.pids_max.flatten() {
             Some(limit) => ("pids.max", limit.to_string()),
             None => ("pids.max", "max".to_owned()),
@@ -232,6 +243,7 @@ mod tests {
             memory_high: None,
             memory_max: Some(Some(1 << 20)),
             memory_swap_max: Some(Some(1 << 10)),
+            memory_oom_group: Some(true),
             pids_max: Some(Some(7)),
             io_weight: Some(Some(10_000)),
         }
@@ -248,6 +260,7 @@ mod tests {
             ("memory.high", "5"),
             ("memory.max", "1048576"),
             ("memory.swap.max", "1024"),
+            ("memory.oom.group", "1"),
             ("pids.max", "7"),
             ("io.weight", "10000"),
         ];
@@ -264,6 +277,7 @@ mod tests {
             ("memory.soft_limit_in_bytes", "1"),
             ("memory.limit_in_bytes", "1048576"),
             (MEMORY_AND_SWAP, "1049600"),
+            (OOM_CONTROL, "0"),
             ("pids.max", "7"),
             ("blkio.weight", "1000"),
         ];
@@ -285,14 +299,15 @@ mod tests {
             memory_high: Some(None),
             memory_max: Some(None),
             memory_swap_max: Some(None),
+            memory_oom_group: Some(false),
             pids_max: Some(None),
             io_weight: Some(None),
         };
         assert!(named(&none).iter().all(|(_, _, lifts)| *lifts));
         let values = |version| written(version, &none).into_iter().map(|(_, value)| value);
-        let v2 = ["100", "max 100000", "", "0", "max", "max", "max", "max", "100"];
+        let v2 = ["100", "max 100000", "", "0", "max", "max", "max", "0", "max", "100"];
         assert!(values(Version::V2).eq(v2));
-        let v1 = ["1024", "100000", "-1", "0-1", "-1", "-1", "-1", "max", "500"];
+        let v1 = ["1024", "100000", "-1", "0-1", "-1", "-1", "-1", "0", "max", "500"];
         assert!(values(Version::V1).eq(v1));
     }
 
@@ -307,7 +322,7 @@ mod tests {
         let alone = Resources { memory_swap_max: Some(Some(1)), ..Resources::default() };
         assert_eq!(refused(alone, ""), MEMORY_SWAP_MAX);
         let both = Resources { memory_max: Some(Some(1)), ..all() };
-        let both = Resources { pids_max: None, io_weight: None, ..both };
+        let both = Resources { memory_oom_group: None, pids_max: None, io_weight: None, ..both };
         assert_eq!(refused(both, MEMORY_AND_SWAP), MEMORY_SWAP_MAX);
         let io = Resources { io_weight: Some(Some(1)), ..Resources::default() };
         let one = (IO_WEIGHT, Controller::Io, false);
