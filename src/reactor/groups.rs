@@ -247,13 +247,18 @@ impl Groups {
         for _ in 0..NAMES_MAX {
             *number += 1;
             let own = format!("{leaf}/exec.{number}");
-            match tree.make_group(&own) {
+            let made = match tree.make_group(&own) {
+                // Left by an earlier supervisor: what was in it was killed at the adoption.
+                Err(Errno::EEXIST) => tree.remove_group(&own).and_then(|()| tree.make_group(&own)),
+                made => made,
+            };
+            match made {
                 Ok(directory) => {
                     let placement = Placement::in_living(directory, tree.path().join(&own), others);
                     return Ok(Place { placement: Some(placement), leaf: Some(own) });
                 }
-                // Left by an earlier supervisor of the task, or made by the task itself.
-                Err(Errno::EEXIST) => {}
+                // It is not empty yet, or the task's own.
+                Err(Errno::EBUSY | Errno::EEXIST) => {}
                 Err(_) => break,
             }
         }
