@@ -89,7 +89,7 @@ impl Supervisor {
         let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
-        if !self.relay.has_opened(task) && !self.affords_streams(spec) {
+        if !self.affords_descriptors(spec, self.relay.has_opened(task)) {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
@@ -202,7 +202,13 @@ impl Supervisor {
             None => self.watch_process(key, pid, pidfd),
             Some(_) => {
                 unwatched = pidfd.as_ref().and_then(|pidfd| self.watch_init(key, pidfd).err());
-                (pidfd, unwatched.is_none())
+                let watched = unwatched.is_none();
+                if !pidfd.as_ref().is_some_and(|pidfd| self.leaves_enough(pidfd, 1)) {
+                    let what = "keep the init: the descriptors that are left are kept free";
+                    let error = start_error(Stage::Namespace, Errno::EMFILE, what);
+                    unwatched.get_or_insert(error);
+                }
+                (pidfd, watched)
             }
         };
         let (running, preparing) = (pipe.is_none(), inside.is_some());
@@ -369,9 +375,11 @@ impl Supervisor {
         }
     }
 
-    /// Whether the sinks of a task can be afforded.
-    pub(super) fn affords_streams(&self, spec: &TaskSpec) -> bool {
-        let needed = Relay::descriptors_needed(spec);
+    /// Whether the descriptors can be afforded that a task takes for as long as it runs.
+    pub(super) fn affords_descriptors(&self, spec: &TaskSpec, has_sinks: bool) -> bool {
+        let of_sinks = if has_sinks { 0 } else { Relay::descriptors_needed(spec) };
+        let of_init = spec.isolation.as_deref().is_some_and(|isolation| isolation.pid);
+        let needed = of_sinks + u64::from(of_init);
         if needed == 0 {
             return true;
         }

@@ -184,8 +184,8 @@ fn code() -> &'static [u8] {
     &[]
 }
 
-/// Who has no main process to wait for after so many seconds ends: the supervisor has died before it
-/// could make one, and before its death could be told. As long as a launch may take by default.
+/// Who has no main process to wait for after so many seconds ends: the supervisor has died before
+/// it could make one, and before its death could be told. As long as a launch may take by default.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const PATIENCE_S: u64 = LAUNCH_TIMEOUT_DEFAULT.as_secs();
 
