@@ -183,7 +183,11 @@ impl Bundle {
     }
 
     fn config(&self) -> Value {
-        let mount = |target: &str, kind: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
+        let mount = |target: &str, kind: &str, options: &[&str]| {
+            let mut mount = json!({"destination": target, "type": kind, "source": kind});
+            mount["options"] = json!(options);
+            mount
+        };
         let mut mounts = vec![
             mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
             mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),

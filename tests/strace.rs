@@ -100,7 +100,7 @@ impl Traced {
 }
 
 #[test]
-fn an_idle_daemon_calls_nothing() {
+fn a_daemon_that_is_idle_for_a_minute_calls_nothing() {
     let Some(traced) = Traced::start() else { return };
     let sleeper = ["launch", "--name", "sleeper", "/bin/sleep", "300"];
     assert!(traced.client().args(sleeper).status().unwrap().success());
@@ -108,7 +108,7 @@ fn an_idle_daemon_calls_nothing() {
     assert!(traced.client().arg("stats").status().unwrap().success());
     // A look for children whose signal was lost is due once, a second after the last exit.
     std::thread::sleep(Duration::from_millis(1500));
-    let calls = traced.calls(|_| {}, Duration::from_secs(3));
+    let calls = traced.calls(|_| {}, Duration::from_secs(60));
     assert!(calls.is_empty(), "{calls:#?}");
     assert!(traced.client().args(["stop", "--grace", "0", "sleeper"]).status().unwrap().success());
 }
@@ -124,4 +124,53 @@ fn a_launch_and_its_exit_take_fewer_than_forty_calls() {
     assert!(calls.iter().any(|call| call.starts_with("clone3")), "{calls:#?}");
     assert!(calls.iter().any(|call| call.starts_with("waitid(P_PIDFD")), "{calls:#?}");
     assert!(calls.len() < 40, "{} calls: {calls:#?}", calls.len());
+}
+
+#[test]
+fn an_exit_takes_fewer_than_fifteen_calls() {
+    let Some(traced) = Traced::start() else { return };
+    let sleeper = ["launch", "--name", "sleeper", "/bin/sleep", "300"];
+    assert!(traced.client().args(sleeper).status().unwrap().success());
+    let inspected =
+        traced.client().args(["inspect", "--json", "sleeper"]).stdout(Stdio::piped()).output();
+    let status: serde_json::Value = serde_json::from_slice(&inspected.unwrap().stdout).unwrap();
+    let pid = status["pid"].as_u64().unwrap().to_string();
+    // Nothing of the launch is due any more.
+    std::thread::sleep(Duration::from_millis(1500));
+    let kill = |_: &Traced| {
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    };
+    let calls = traced.calls(kill, Duration::from_millis(1500));
+    assert!(calls.iter().any(|call| call.starts_with("waitid(P_PIDFD")), "{calls:#?}");
+    assert!(calls.len() < 15, "{} calls: {calls:#?}", calls.len());
+}
+
+/// A wake-up, a read and a write each; what comes while another one is moved takes no wake-up.
+#[test]
+fn a_line_of_output_takes_three_calls() {
+    const LINES: usize = 100;
+    let Some(traced) = Traced::start() else { return };
+    let log = traced.directory.path().join("task.log");
+    let go = traced.directory.path().join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!(
+        "read go < {}; i=0; while [ $i -lt {LINES} ]; do echo line; sleep 0.01; i=$((i+1)); done; \
+         exec sleep 300",
+        go.display()
+    );
+    let sink = format!("file:{},max_size=1M", log.display());
+    let writer =
+        ["launch", "--name", "writer", "--stdout", &sink, "--inherit-env", "--", "sh", "-c"];
+    assert!(traced.client().args(writer).arg(script).status().unwrap().success());
+    let size = || fs::metadata(&log).map_or(0, |log| log.len());
+    let write = |traced: &Traced| {
+        fs::write(&go, "go\n").unwrap();
+        traced.until(|_| size() == (LINES * "line\n".len()) as u64);
+    };
+    let calls = traced.calls(write, Duration::from_millis(100));
+    let of = |name: &str| calls.iter().filter(|call| call.starts_with(name)).count();
+    assert!(of("read(") > 0 && of("write(") > 0, "{calls:#?}");
+    // Some of what belongs to the launch may still be due.
+    assert!(calls.len() <= 3 * LINES + 10, "{} calls: {calls:#?}", calls.len());
+    assert!(traced.client().args(["stop", "--grace", "0", "writer"]).status().unwrap().success());
 }

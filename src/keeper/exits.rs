@@ -3,7 +3,8 @@
 //! A child is reaped only once its status stands where this daemon or the next one finds it. Where
 //! there is no room the rest stay zombies, which keep their own statuses.
 
-use crate::sys::exit_pipe::{ExitRecord, ExitStore};
+use crate::sys::exit_pipe::ExitStore;
+use crate::sys::exit_reader::ExitRecord;
 use crate::sys::reap::{self, Keep, Look};
 use crate::vocabulary::Pid;
 use nix::errno::Errno;

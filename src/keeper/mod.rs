@@ -50,7 +50,8 @@ const ROOM: u64 = 2;
 /// From here on: descriptors that are kept and watched.
 const KEPT: u64 = 16;
 
-/// Signals that ask for the end of both, the daemon first; the fourth is that of systemd's watchdog.
+/// Signals that ask for the end of both, the daemon first; the fourth is that of systemd's
+/// watchdog.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT];
 /// Signals that mean something to the daemon alone.
 const PASSED_ON: [Signal; 3] = [Signal::HUP, Signal::USR1, Signal::USR2];
@@ -202,7 +203,8 @@ impl Keeper {
         if ready.is_empty() && patience == Some(AWAKE) {
             self.code.give_back();
         }
-        self.awake = !ready.is_empty() || patience != Some(AWAKE);
+        // A wait that was only interrupted is nothing that happened.
+        self.awake = !ready.is_empty() || (self.awake && patience != Some(AWAKE));
         for key in ready {
             match key {
                 // What the daemon said last comes before its end.

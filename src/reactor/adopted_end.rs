@@ -23,16 +23,18 @@ impl Supervisor {
     /// The main process of an adopted run has ended, or so it seems.
     pub(super) fn adopted_ended(&mut self, task: TaskId) {
         let now = self.now.mono;
+        let told = self.told_of_adopted(task);
         let Some(run) = self.runs.get_mut(task) else { return };
-        let ending = match (&run.pidfd, run.mark) {
-            (Some(fd), _) => adopted::ending(run.pid, fd.as_fd()),
+        let ending = match (told, &run.pidfd, run.mark) {
+            (Some(status), _, _) => Ending::Ended(status),
+            (None, Some(fd), _) => adopted::ending(run.pid, fd.as_fd()),
             // Descriptors were scarce.
-            (None, Some(mark)) => match adopted::find(run.pid, mark) {
+            (None, None, Some(mark)) => match adopted::find(run.pid, mark) {
                 Found::It(fd) => adopted::ending(run.pid, fd.as_fd()),
                 Found::Gone => Ending::Unknown,
                 Found::Unknown(_) => Ending::Alive,
             },
-            (None, None) => Ending::Unknown,
+            (None, None, None) => Ending::Unknown,
         };
         let status = match ending {
             Ending::Alive => {
@@ -59,6 +61,15 @@ impl Supervisor {
         }
         self.runs.forget_pid(pid, task);
         self.tell_end(task, status);
+    }
+
+    /// How an adopted main process has ended, if a keeper has told; an init above it ends alike.
+    fn told_of_adopted(&mut self, task: TaskId) -> Option<ExitStatus> {
+        let run = self.runs.get(task)?;
+        let main = (run.pid, run.mark);
+        let init = run.init.as_ref().map(|init| (init.pid, init.mark));
+        self.told_by_keeper(main.0, main.1)
+            .or_else(|| init.and_then(|(pid, mark)| self.told_by_keeper(pid, mark)))
     }
 
     /// SIGKILL to all of an adopted run whose main process may live.

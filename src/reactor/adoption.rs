@@ -57,6 +57,7 @@ impl Supervisor {
         supervisor.resumed = kept.same_boot && !kept.stopping;
         let same_boot = kept.same_boot;
         supervisor.adopt(kept);
+        supervisor.relay.adoption_is_over();
         supervisor.note_tree();
         match supervisor.take_down_all() {
             // What was taken down before holds, and tasks are not left alone for a full disk.
@@ -114,7 +115,8 @@ impl Supervisor {
                 let lives = self.adopt_main(left, main, process, None);
                 self.adopt_init(left.task, process);
                 if !lives {
-                    self.inputs.push_back((left.task, Input::MainExited(ExitStatus::Unknown)));
+                    let status = self.status_of_gone(main, process);
+                    self.inputs.push_back((left.task, Input::MainExited(status)));
                 }
             }
             State::Lingering { ended }
@@ -147,6 +149,15 @@ impl Supervisor {
         Some(leaf)
     }
 
+    /// How a main process ended that is gone. Where an init stood above it, that has ended alike.
+    fn status_of_gone(&mut self, main: Pid, process: Option<&Process>) -> ExitStatus {
+        let init = process.and_then(|process| process.init);
+        let told = self
+            .told_by_keeper(main, process.and_then(|process| process.mark))
+            .or_else(|| init.and_then(|(pid, mark)| self.told_by_keeper(pid, Some(mark))));
+        told.unwrap_or(ExitStatus::Unknown)
+    }
+
     /// Takes over the init of a run, where it has one that is still there.
     fn adopt_init(&mut self, task: TaskId, process: Option<&Process>) {
         let Some((pid, mark)) = process.and_then(|process| process.init) else { return };
@@ -155,7 +166,7 @@ impl Supervisor {
             log::warn!("the end of init {pid} will not be seen: {error}");
         }
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Init { pid, mark: Some(mark), pidfd });
+            run.init = Some(Box::new(Init { pid, mark: Some(mark), pidfd }));
         }
     }
 

@@ -266,9 +266,9 @@ impl Supervisor {
             limit: "descriptors",
             maximum: self.descriptor_limit,
             reason: format!(
-                "relayed streams cost two descriptors each, a pid namespace one, and {} are kept \
-                 free: raise the limit of open files, or use files without rotation, direct or \
-                 discard",
+                "relayed streams cost one or two descriptors each, a pid namespace one, and {} are \
+                 kept free: raise the limit of open files, or use files without rotation, direct \
+                 or discard",
                 FDS_RESERVED.min(self.descriptor_limit / 4)
             ),
         })

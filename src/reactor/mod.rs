@@ -7,6 +7,7 @@
 mod adopted_end;
 mod adoption;
 mod api;
+mod descriptor_store;
 mod ending;
 mod exec;
 mod exits;
@@ -15,6 +16,7 @@ mod groups;
 mod handle;
 mod init;
 mod isolation;
+mod kept_exits;
 mod limits;
 mod oom;
 mod options;
@@ -34,6 +36,7 @@ mod token;
 mod turn;
 mod watch;
 
+pub use descriptor_store::Manager;
 pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
@@ -49,12 +52,14 @@ use crate::sys::child_signal::ChildSignal;
 use crate::sys::pipe::Ids;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
-use crate::vocabulary::{Deadlines, Event, ExecId, Now, Reply, TaskId, Ticket};
+use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Reply, TaskId, Ticket};
+use descriptor_store::DescriptorStore;
 use exec::Execs;
 use exits::Sweep;
 use groups::Groups;
 use handle::Orders;
 use init::LeftInits;
+use kept_exits::KeptExits;
 use mio::{Interest, Poll, Token, unix::SourceFd};
 use orphans::Looks;
 use output::{Relay, RelayOptions};
@@ -62,11 +67,11 @@ use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
-use start::Starts;
+use start::{Starts, scarce_from};
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -128,6 +133,10 @@ pub struct Supervisor {
     keeping: Option<Keeping>,
     /// See [`Supervisor::is_resumed`].
     resumed: bool,
+    /// What a keeper tells, where there is one.
+    kept_exits: Option<KeptExits>,
+    /// When descriptors are sent again that could not be stored.
+    descriptors_due: Option<Mono>,
     /// Adopted tasks whose sinks could not be opened: whose new files are to be, and their pipes,
     /// so that these outlive their writers.
     held_up: HashMap<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
@@ -160,6 +169,8 @@ enum Due {
     Status(TaskId),
     /// Try again to keep the state.
     Store,
+    /// Try again to have descriptors stored.
+    Descriptors,
 }
 
 impl Supervisor {
@@ -168,7 +179,7 @@ impl Supervisor {
     /// # Errors
     /// What the system refuses: descriptors, an epoll instance, a signalfd.
     pub fn new(options: Options) -> io::Result<Supervisor> {
-        Supervisor::begin(
+        let mut supervisor = Supervisor::begin(
             options,
             Config {
                 instance: new_instance(),
@@ -177,36 +188,40 @@ impl Supervisor {
                 first_run: 1,
                 first_event: 1,
             },
-        )
+        )?;
+        supervisor.relay.adoption_is_over();
+        Ok(supervisor)
     }
 
-    fn begin(options: Options, config: Config) -> io::Result<Supervisor> {
+    fn begin(mut options: Options, config: Config) -> io::Result<Supervisor> {
         if options.exit_notification == ExitNotification::Sigchld && !options.own_process {
             let text = "exit notification by SIGCHLD needs a process of its own";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // What it has passed is open for as long as it is needed, and no longer.
+        let manager = std::mem::take(&mut options.manager);
         let spawner = Spawner::new(SpawnerOptions {
             own_process: options.own_process,
             always_copied: options.launch_way == LaunchWay::Copied,
         })?;
         let poll = Poll::new()?;
-        let child_signal = if options.own_process {
-            own_process::become_subreaper()?;
-            let signal = ChildSignal::take()?;
-            register(&poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
-            Some(signal)
-        } else {
-            None
+        let child_signal = match options.own_process {
+            true => Some(take_children(&poll)?),
+            false => None,
         };
+        let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
         let relay = Relay::new(
             poll.registry().try_clone()?,
             RelayOptions {
+                scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
                 state_dir: options.state_dir.clone(),
                 refuse_inherit: options.refuse_inherit,
             },
+            DescriptorStore::new(&manager),
         );
+        let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
         let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
@@ -235,9 +250,11 @@ impl Supervisor {
             events: Vec::new(),
             replies: VecDeque::new(),
             next_ticket: 1,
-            descriptor_limit: own_process::descriptor_limit(),
+            descriptor_limit,
             keeping: None,
             resumed: false,
+            kept_exits,
+            descriptors_due: None,
             held_up: HashMap::new(),
             relay_has_more: false,
             #[cfg(feature = "stats")]
@@ -250,6 +267,14 @@ impl Supervisor {
     fn registry(&self) -> &mio::Registry {
         self.poll.registry()
     }
+}
+
+/// Orphans become our children, and their ends are told.
+fn take_children(poll: &Poll) -> io::Result<ChildSignal> {
+    own_process::become_subreaper()?;
+    let signal = ChildSignal::take()?;
+    register(poll, signal.as_fd(), Owner::Sigchld, Interest::READABLE)?;
+    Ok(signal)
 }
 
 impl AsFd for Supervisor {

@@ -1,5 +1,6 @@
 //! How a supervisor is set up, and what it says of itself.
 
+use super::descriptor_store::Manager;
 use std::path::PathBuf;
 
 /// How a supervisor is set up. The default is that of a guest in another's process: it touches no
@@ -18,6 +19,8 @@ pub struct Options {
     /// a signalfd, raises its limit of descriptors, moves into a cgroup leaf of its own, and reaps
     /// every child. Never in a host that has children of its own.
     pub own_process: bool,
+    /// What a service manager keeps for this supervisor. With a state directory.
+    pub manager: Manager,
     /// `inherit` as a sink is refused: standard output carries the protocol.
     pub refuse_inherit: bool,
 }

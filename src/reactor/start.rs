@@ -248,7 +248,8 @@ impl Supervisor {
         pid: Pid,
         pidfd: Option<OwnedFd>,
     ) -> (Option<OwnedFd>, bool) {
-        let pidfd = pidfd.filter(|fd| self.affords(fd.as_raw_fd()));
+        let task = TaskId::new(key.index, key.generation);
+        let pidfd = pidfd.filter(|fd| self.affords(task, fd.as_raw_fd()));
         let watched = match &pidfd {
             None => false,
             Some(fd) => {
@@ -272,11 +273,17 @@ impl Supervisor {
 
     /// Whether a task may keep a pidfd of this number: descriptors are given out lowest first, so
     /// that the number tells how many there are.
-    fn affords(&self, pidfd: RawFd) -> bool {
+    fn affords(&self, task: TaskId, pidfd: RawFd) -> bool {
+        // A task whose output is relayed takes enough of them.
+        let most = if self.relay.carries(task) {
+            scarce_from(self.descriptor_limit)
+        } else {
+            self.descriptor_limit.saturating_sub(self.reserve())
+        };
         match self.options.exit_notification {
             ExitNotification::Pidfd => true,
             ExitNotification::Sigchld => false,
-            ExitNotification::Auto => self.child_signal.is_none() || self.leaves_enough(&pidfd, 1),
+            ExitNotification::Auto => self.child_signal.is_none() || (pidfd as u64) < most,
         }
     }
 
@@ -377,17 +384,25 @@ impl Supervisor {
 
     /// Whether the descriptors can be afforded that a task takes for as long as it runs.
     pub(super) fn affords_descriptors(&self, spec: &TaskSpec, has_sinks: bool) -> bool {
-        let of_sinks = if has_sinks { 0 } else { Relay::descriptors_needed(spec) };
         let of_init = spec.isolation.as_deref().is_some_and(|isolation| isolation.pid);
-        let needed = of_sinks + u64::from(of_init);
-        if needed == 0 {
+        let needed = |scarce| match has_sinks {
+            true => u64::from(of_init),
+            false => u64::from(of_init) + Relay::descriptors_needed(spec, scarce),
+        };
+        if needed(false) == 0 {
             return true;
         }
         // Descriptors are given out lowest first: below the first free one all are taken.
         let Some(taken) = own_process::first_free_descriptor(self.as_fd()) else { return false };
+        let needed = needed(taken >= scarce_from(self.descriptor_limit));
         let most = self.descriptor_limit.saturating_sub(self.reserve());
         taken.max(self.relay.descriptors()) + needed <= most
     }
+}
+
+/// From which number on descriptors are scarce: half of what there may be.
+pub(super) fn scarce_from(limit: u64) -> u64 {
+    limit / 2
 }
 
 /// The key of a task's descriptors: that of the task itself.

@@ -163,13 +163,16 @@ impl Supervisor {
     /// The same at the end of a turn: what fails is tried again after a while.
     pub(super) fn take_down_at_leisure(&mut self) {
         let now = self.now.mono;
-        let Some(keeping) = &self.keeping else { return };
+        let Some(keeping) = &self.keeping else { return self.release_keeper() };
         if keeping.failing.is_some_and(|at| at > now) {
             return;
         }
         let wants_snapshot = keeping.store.wants_snapshot();
-        // Its failure has been logged, and is tried again.
+        // A failure has been logged, and is tried again.
         let taken = self.take_down();
+        if taken.is_ok() {
+            self.release_keeper();
+        }
         if wants_snapshot
             && taken.is_ok()
             && let Err(error) = self.take_down_all()

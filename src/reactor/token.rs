@@ -29,6 +29,8 @@ pub(crate) enum Owner {
     Watch(Key),
     /// An init that has outlived its run (pidfd).
     Init(Key),
+    /// What a keeper tells of processes that have ended.
+    KeptExits,
     /// The OOM killer was called for a run (eventfd).
     Oom(Key),
 }
@@ -62,7 +64,8 @@ impl From<Owner> for mio::Token {
             Owner::ExecStart(key) => (10, key),
             Owner::ExecStdout(key) => (11, key),
             Owner::ExecStderr(key) => (12, key),
-            Owner::Oom(key) => (13, key),
+            Owner::KeptExits => (13, Key { index: 0, generation: 0 }),
+            Owner::Oom(key) => (14, key),
         };
         let generation = u64::from(key.generation & GENERATION_MASK);
         let packed = kind << (32 + GENERATION_BITS) | generation << 32 | u64::from(key.index);
@@ -92,7 +95,8 @@ impl Owner {
             10 => Owner::ExecStart(key),
             11 => Owner::ExecStdout(key),
             12 => Owner::ExecStderr(key),
-            13 => Owner::Oom(key),
+            13 => Owner::KeptExits,
+            14 => Owner::Oom(key),
             _ => return None,
         })
     }
@@ -112,6 +116,7 @@ mod tests {
             Owner::ExecStderr(key),
             Owner::Control,
             Owner::Sigchld,
+            Owner::KeptExits,
             Owner::Process(key),
             Owner::Start(key),
             Owner::Group(key),

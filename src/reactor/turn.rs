@@ -5,6 +5,7 @@ use super::token::Owner;
 use super::{Due, Supervisor};
 use crate::engine::{Action, Output};
 use crate::sys::clock;
+use crate::vocabulary::limits::STORE_RETRY_DESCRIPTORS;
 use crate::vocabulary::{Answer, Event, Mono, StreamKind, TaskId};
 use std::io;
 use std::time::Duration;
@@ -66,8 +67,8 @@ impl Supervisor {
         while self.look_for_rests() {
             self.settle();
         }
-        self.give_back_room();
         events.append(&mut self.events);
+        self.give_back_room();
         match self.options.own_process {
             // The rest of it, with what the layers above do, is told before the next wait.
             true => self.health.woke = Some(started),
@@ -118,6 +119,7 @@ impl Supervisor {
             match owner {
                 Owner::Control => self.take_orders(),
                 Owner::Sigchld => self.child_signaled(),
+                Owner::KeptExits => self.keeper_tells(),
                 Owner::Process(key) => self.process_ended(TaskId::new(key.index, key.generation)),
                 Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
                 Owner::Group(key) => self.group_changed(key),
@@ -162,6 +164,7 @@ impl Supervisor {
                 Due::Streams(task) => self.adopt_streams_again(task),
                 // At the end of the turn.
                 Due::Store => {}
+                Due::Descriptors => self.relay.retry_store(),
             }
         }
         self.relay.expire(self.now.mono);
@@ -183,9 +186,20 @@ impl Supervisor {
                 self.engine.handle_exec(self.now, exec, input);
             } else if let Some((task, run)) = self.starts.next() {
                 self.start(task, run);
-            } else if !self.start_next_exec() {
+            } else if !self.start_next_exec() && !self.follow_keeper() {
+                self.retry_descriptors();
                 return self.take_down_at_leisure();
             }
+        }
+    }
+
+    /// Has descriptors that the service manager had no room for sent again after a while.
+    fn retry_descriptors(&mut self) {
+        let due = self.descriptors_due.is_some_and(|due| due > self.now.mono);
+        if self.relay.store_is_behind() && !due {
+            let at = self.now.mono + STORE_RETRY_DESCRIPTORS;
+            self.descriptors_due = Some(at);
+            self.deadlines.add(at, Due::Descriptors);
         }
     }
 

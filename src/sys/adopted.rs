@@ -110,7 +110,8 @@ fn zombie_status(pid: Pid) -> Option<i32> {
     (status != 0 || !denied).then_some(status)
 }
 
-fn inode(pidfd: BorrowedFd<'_>) -> Option<u64> {
+/// Its inode, where each pidfd has one of its own.
+pub(super) fn inode(pidfd: BorrowedFd<'_>) -> Option<u64> {
     faults::check("fstatfs").ok()?;
     if fstatfs(pidfd).ok()?.filesystem_type() != PIDFS {
         return None;
@@ -138,6 +139,13 @@ fn namespace(kind: &str) -> u64 {
 #[cfg(feature = "control")]
 pub(crate) fn pid_namespace() -> u64 {
     namespace("pid")
+}
+
+/// When a process started, in clock ticks; a zombie as well.
+#[cfg(feature = "cli")]
+pub(super) fn start_time(pid: Pid) -> Option<u64> {
+    faults::check("read(/proc/PID/stat)").ok()?;
+    stat_field(pid, START_TIME)
 }
 
 fn stat_field(pid: Pid, index: usize) -> Option<u64> {

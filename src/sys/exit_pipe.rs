@@ -1,47 +1,28 @@
-//! Exit statuses on their way from a keeper to the daemons that it runs, one after the other.
-//!
-//! A pipe whose both ends the keeper holds: what one daemon has not taken waits for the next one.
-//! A daemon copies the records out (tee(2)), acts on them, and only then consumes them, so that
-//! one that is killed in between loses none.
+//! How processes have ended, written down for the daemons of a keeper: see `exit_reader`.
 
+use super::adopted;
+use super::clock;
+use super::exit_reader::{ExitRecord, RECORD_BYTES};
 use super::faults;
+use super::pidfd;
 use crate::vocabulary::{ExitStatus, Pid};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::stat::fstat;
-use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::{pipe2, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// One record. The pages of a pipe hold a whole number of them: a write of one is atomic.
-pub(crate) const RECORD_BYTES: usize = 32;
-/// Wanted room, for 32,768 of them; as much as the system allows otherwise.
+/// Wanted room, for 32,768 records; as much as the system allows otherwise.
 const PIPE_BYTES: i32 = 1 << 20;
-
-/// A process that has ended, with what tells it from a later one of its number.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct ExitRecord {
-    /// Its number.
-    pub(crate) pid: Pid,
-    /// How it ended.
-    pub(crate) status: ExitStatus,
-    /// When it started, in clock ticks (field 22 of proc_pid_stat(5)); 0 where /proc did not tell.
-    pub(crate) started_ticks: u64,
-    /// Inode of its pidfd where that is unique (pidfs, Linux 6.9), else 0.
-    pub(crate) pidfd_inode: u64,
-    /// When it was seen to have ended, in microseconds since 1970.
-    pub(crate) ended_us: u64,
-}
 
 impl ExitRecord {
     /// What is known of a child that has ended and is not reaped yet.
     pub(crate) fn of_zombie(pid: Pid, status: ExitStatus) -> ExitRecord {
+        let fd = pidfd::open(pid).ok();
         ExitRecord {
             pid,
             status,
-            started_ticks: started_ticks(pid).unwrap_or(0),
-            pidfd_inode: pidfd_inode(pid).unwrap_or(0),
-            ended_us: super::clock::now().wall.as_micros(),
+            started_ticks: adopted::start_time(pid).unwrap_or(0),
+            pidfd_inode: fd.and_then(|fd| adopted::inode(fd.as_fd())).unwrap_or(0),
         }
     }
 
@@ -56,7 +37,8 @@ impl ExitRecord {
         for (place, number) in head.chunks_exact_mut(4).zip([self.pid.number(), raw]) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
-        let numbers = [self.started_ticks, self.pidfd_inode, self.ended_us];
+        let now = clock::now().wall.as_micros();
+        let numbers = [self.started_ticks, self.pidfd_inode, now];
         for (place, number) in tail.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
@@ -64,24 +46,7 @@ impl ExitRecord {
     }
 }
 
-/// Field 22 of proc_pid_stat(5), counted behind the command's name, which may hold anything.
-fn started_ticks(pid: Pid) -> Option<u64> {
-    faults::check("read(/proc/PID/stat)").ok()?;
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
-}
-
-/// The file system of pidfds that have an inode each (PID_FS_MAGIC, Linux 6.9).
-const PIDFS: FsType = FsType(0x5049_4446);
-
-fn pidfd_inode(pid: Pid) -> Option<u64> {
-    let fd = super::pidfd::open(pid).ok()?;
-    (fstatfs(&fd).ok()?.filesystem_type() == PIDFS).then(|| fstat(&fd).ok())?.map(|s| s.st_ino)
-}
-
-/// The keeper's side.
+/// The pipe, both ends of it.
 #[derive(Debug)]
 pub(crate) struct ExitStore {
     /// For the daemons. Open here, so that the records outlive each of them.
@@ -119,11 +84,57 @@ impl ExitStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::read;
+    use crate::sys::exit_reader::ExitReader;
+    use crate::vocabulary::ProcessMark;
 
     fn record(number: i32, status: ExitStatus) -> ExitRecord {
         let pid = Pid::new(number).unwrap();
-        ExitRecord { pid, status, started_ticks: 7, pidfd_inode: 8, ended_us: u64::MAX }
+        ExitRecord { pid, status, started_ticks: 7, pidfd_inode: u64::MAX }
+    }
+
+    fn reader(store: &ExitStore) -> ExitReader {
+        ExitReader::new(store.reader().try_clone_to_owned().unwrap())
+    }
+
+    #[test]
+    fn every_status_comes_as_it_was_told() {
+        let store = ExitStore::new().unwrap();
+        let told = [
+            record(1, ExitStatus::Exited(0)),
+            record(i32::MAX, ExitStatus::Exited(255)),
+            record(3, ExitStatus::Signaled(64)),
+            record(4, ExitStatus::Unknown),
+        ];
+        for record in &told {
+            store.put(record).unwrap();
+        }
+        assert_eq!(reader(&store).look().unwrap(), told);
+    }
+
+    #[test]
+    fn what_a_daemon_has_only_looked_at_waits_for_the_next() {
+        let store = ExitStore::new().unwrap();
+        for number in 1..=2000 {
+            store.put(&record(number, ExitStatus::Exited(1))).unwrap();
+        }
+        let mut first = reader(&store);
+        assert_eq!(first.look().unwrap().len(), 2000);
+        assert_eq!(first.look().unwrap(), [], "they come once");
+        store.put(&record(2001, ExitStatus::Exited(1))).unwrap();
+        let late = first.look().unwrap();
+        assert_eq!(late.first().map(|record| record.pid.number()), Some(2001));
+        drop(first);
+        let mut second = reader(&store);
+        assert_eq!(second.look().unwrap().len(), 2001);
+        store.put(&record(1, ExitStatus::Exited(1))).unwrap();
+        second.consume().unwrap();
+        second.consume().unwrap();
+        assert_eq!(second.look().unwrap().len(), 1);
+        second.consume().unwrap();
+        assert_eq!(second.look().unwrap(), []);
+        assert!(!second.is_deserted());
+        drop(store);
+        assert!(second.is_deserted());
     }
 
     #[test]
@@ -133,9 +144,10 @@ mod tests {
         while store.put(&record(1, ExitStatus::Exited(0))).is_ok() {
             room += 1;
         }
-        assert!(room >= 4096 / RECORD_BYTES, "{room}");
         assert_eq!(store.put(&record(1, ExitStatus::Exited(0))), Err(Errno::EAGAIN));
-        read(store.reader(), &mut [0; 4096]).unwrap();
+        let mut reader = reader(&store);
+        assert_eq!(reader.look().unwrap().len(), room);
+        reader.consume().unwrap();
         store.put(&record(1, ExitStatus::Exited(0))).unwrap();
     }
 
@@ -143,9 +155,14 @@ mod tests {
     fn the_dead_are_known_by_more_than_their_number() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = Pid::new(child.id() as i32).unwrap();
+        let pidfd = pidfd::open(pid).unwrap();
+        let marks = [adopted::mark(pid, None), adopted::mark(pid, Some(pidfd.as_fd()))];
         let seen = ExitRecord::of_zombie(pid, ExitStatus::Exited(0));
         child.wait().unwrap();
-        assert!(seen.started_ticks > 0 && seen.ended_us > 0, "{seen:?}");
+        for mark in marks {
+            assert!(seen.is_of(mark.unwrap()), "{seen:?} {mark:?}");
+        }
+        assert!(!seen.is_of(ProcessMark::Inode(1)));
         let gone = ExitRecord::of_zombie(pid, ExitStatus::Exited(0));
         assert_eq!((gone.started_ticks, gone.pidfd_inode), (0, 0));
     }

@@ -22,6 +22,7 @@ mod environment;
 mod executable;
 #[cfg(feature = "cli")]
 pub(crate) mod exit_pipe;
+pub(crate) mod exit_reader;
 mod explain;
 mod explain_namespaces;
 mod explain_privileges;

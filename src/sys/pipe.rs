@@ -208,6 +208,12 @@ fn uninterrupted(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize
     }
 }
 
+/// The device and inode that tell a pipe or FIFO from every other one.
+pub(crate) fn identity(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
+    faults::check("fstat")?;
+    nix::sys::stat::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
 /// Whether it is a pipe or a FIFO.
 #[cfg(feature = "cli")]
 pub(crate) fn is_pipe(fd: BorrowedFd<'_>) -> bool {

@@ -80,6 +80,13 @@ pub const FDS_RESERVED: u64 = 512;
 /// Descriptors that clients leave free, for the launches that they ask for: streams, sinks, a
 /// group, a process.
 pub const FDS_FOR_LAUNCHES: u64 = 12;
+/// Names of stored descriptors together: they stand in one variable of the environment at the next
+/// start, where 128 KiB is the most (MAX_ARG_STRLEN). The rest is for those of others.
+pub const STORED_NAMES_BYTES_MAX: usize = 112 << 10;
+/// Messages with a descriptor that wait for a service manager that does not read.
+pub const STORE_WAITING_MAX: usize = 256;
+/// How soon such a message is sent again.
+pub const STORE_RETRY_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// Longest message in either direction, the terminator included.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Connections at once, if the daemon is not told otherwise.

@@ -1,5 +1,5 @@
-//! The tests of adopted processes once more, in a virtual machine with a kernel that has neither inodes
-//! of pidfds nor exit statuses of others' children (Debian 12, Linux 6.1).
+//! The tests of adopted processes once more, in a virtual machine with a kernel that has neither
+//! inodes of pidfds nor exit statuses of others' children (Debian 12, Linux 6.1).
 
 use std::path::Path;
 use std::process::Command;

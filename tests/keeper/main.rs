@@ -8,8 +8,11 @@ mod fixture;
 mod hostile;
 mod life;
 mod manager;
+mod node;
 mod size;
 #[path = "../foreground/support.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
+mod tasks;
 mod unit;
+mod vm;

@@ -12,6 +12,12 @@ fn pss(pid: i32) -> u64 {
     line.trim().trim_end_matches("kB").trim().parse().expect("a number")
 }
 
+/// Whether it waits without a timeout, which is -1 as an argument of epoll_wait(2).
+fn sleeps_for_ever(pid: i32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.split(' ').any(|word| matches!(word, "0xffffffff" | "0xffffffffffffffff"))
+}
+
 #[test]
 fn it_is_small_and_sleeps() {
     let mut kept = Kept::start();
@@ -28,6 +34,7 @@ fn it_is_small_and_sleeps() {
         least <= budget
     });
     println!("{least} KiB with 1,000 descriptors");
+    wait_for("a keeper that sleeps for ever", || sleeps_for_ever(pid));
     let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
     if !traced.is_ok_and(|output| output.status.success()) {
         println!("skipped: strace is not installed or may not trace (ptrace)");

@@ -4,6 +4,7 @@ mod change;
 mod declared;
 mod memory;
 mod metrics;
+mod own_socket;
 mod passed;
 mod settings;
 mod tasks;
@@ -18,6 +19,7 @@ use crate::reactor::{ProcessSignals, Supervisor};
 use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
 use memory::Memory;
 use metrics::Collected;
+use own_socket::own_socket;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,9 +69,10 @@ impl Daemon {
             move |error: std::io::Error| Refusal::failed(format_args!("{what}: {}", cause(&error)))
         };
         let gid = settings.server.allowed_gid;
+        let notifier = Notifier::from_environment();
         // Before anything is done to the process: another daemon may be there.
-        let bound = settings.socket.as_deref().map(|path| Socket::bind(path, gid)).transpose();
-        let (socket, listener) = bound.map_err(Refusal::failed)?.unzip();
+        let path = settings.socket.as_deref();
+        let (socket, listener) = own_socket(path, gid, settings.stored_sockets, &notifier)?.unzip();
         let mut supervisor = match settings.options.state_dir {
             Some(_) => Supervisor::reopen(settings.options).map_err(Refusal::failed),
             None => {
@@ -100,7 +103,7 @@ impl Daemon {
             _socket: socket,
             metrics,
             signals,
-            notifier: Notifier::from_environment(),
+            notifier,
             transitions: Transitions::default(),
             tasks,
             memory: Memory::default(),

@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) socket: Option<PathBuf>,
     /// Sockets that were passed, listening.
     pub(super) listeners: Vec<UnixListener>,
+    /// Sockets that earlier daemons have made and stored, by their names.
+    pub(super) stored_sockets: Vec<(String, UnixListener)>,
     /// Connections: reading end, writing end, and whether it is standard input and output.
     pub(super) attached: Vec<(OwnedFd, OwnedFd, bool)>,
     /// The task file, which can be read again, and what it says now.
@@ -63,7 +65,8 @@ pub(super) enum MetricsTarget {
 impl Settings {
     /// Takes over passed descriptors, so nothing else may have been opened before.
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
-        let passed = Passed::take().map_err(Refusal::failed)?;
+        let Passed { listeners, stored_sockets, manager } =
+            Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -76,7 +79,6 @@ impl Settings {
             Some(path) => load(path)?,
             None => TaskFile::default(),
         };
-        let listeners = passed.listeners;
         let socket = match arguments.socket.as_deref() {
             Some("none") => None,
             // The sockets that were passed are instead of the usual one.
@@ -95,10 +97,14 @@ impl Settings {
             reloads: arguments.tasks.as_deref().is_some_and(|path| path != Path::new("-")),
         };
         Ok(Settings {
-            options: options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio)),
+            options: Options {
+                manager,
+                ..options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))
+            },
             server,
             socket,
             listeners,
+            stored_sockets,
             attached,
             tasks,
             keep: arguments.on_exit == OnExit::Keep,

@@ -68,15 +68,16 @@ impl Relay {
         owner: Option<Ids>,
         mut pipes: Vec<PipeLeft>,
     ) -> bool {
-        let needed = Relay::descriptors_needed(&identity.spec()) > 0 && run.is_some();
-        if !needed && pipes.is_empty() {
+        let needed = Relay::descriptors_needed(&identity.spec(), false) > 0 && run.is_some();
+        if !needed && pipes.is_empty() && !self.sink_was_stored(&identity.spec()) {
             return true;
         }
         if let Err(error) = self.open(task, identity, owner) {
             log::error!("task={} output is held up: {error}", identity.name);
             let reason = error.to_string();
-            for &(_, stream) in &pipes {
+            for &(run, stream) in &pipes {
                 let reason = reason.clone();
+                self.claim_source(stream, run);
                 self.news.push_back((task, Input::OutputStalled { stream, reason }));
             }
             return false;
@@ -85,8 +86,12 @@ impl Relay {
             output.run = run;
         }
         pipes.sort_unstable();
+        let last = run.or(pipes.last().map(|(run, _)| *run)).unwrap_or(0);
         for (run, kind) in pipes {
             self.adopt_pipe(now, task, run, kind);
+        }
+        for key in self.keys(task) {
+            self.store_stream(key, last);
         }
         true
     }
@@ -105,7 +110,8 @@ impl Relay {
             End::Stream(key) => Some(*key),
             _ => None,
         });
-        let Some(stream) = key.and_then(|key| self.streams.get_mut(key)) else {
+        let known = key.and_then(|key| Some((key, self.streams.get(key)?)));
+        let Some((key, stream)) = known else {
             // Its sink is of another kind by now, which cannot be while the task is the same.
             return self.remove_pipe(&name, run, kind);
         };
@@ -113,18 +119,18 @@ impl Relay {
             // The sinks were opened by a later run meanwhile, and this is its own.
             return;
         }
-        let opened = Source::reopen(&directory, (&name, run, kind)).and_then(|source| {
-            let Some(key) = key else { return Err(Errno::ENOENT) };
+        let stored = self.was_stored(kind, run);
+        let opened = Source::reopen(&directory, (&name, run, kind), stored).and_then(|source| {
             watch(&self.registry, source.fd(), Owner::Source(key)).map(|()| source)
         });
         match opened {
             Ok(source) => {
-                let place = stream.sources.partition_point(|other| other.run < run);
-                stream.sources.insert(place, source);
-                stream.moved_at = now;
-                if let Some(key) = key {
-                    self.enqueue(key);
+                if let Some(stream) = self.streams.get_mut(key) {
+                    let place = stream.sources.partition_point(|other| other.run < run);
+                    stream.sources.insert(place, source);
+                    stream.moved_at = now;
                 }
+                self.enqueue(key);
             }
             Err(errno) => {
                 let path = directory.join(path_of_pipe(&name, run, kind));

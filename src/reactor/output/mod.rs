@@ -13,6 +13,7 @@ mod open;
 mod rotation;
 mod settle;
 mod source;
+mod stored;
 mod stream;
 mod streams;
 mod target;
@@ -21,6 +22,7 @@ mod tests;
 mod turn;
 
 use crate::engine::Input;
+use crate::reactor::descriptor_store::DescriptorStore;
 use crate::reactor::token::Key;
 use crate::sys::pipe::Ids;
 use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
@@ -28,7 +30,7 @@ pub(crate) use adopt::PipeLeft;
 use budget::{PipeBudget, Ready};
 use look::Look;
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use streams::Streams;
@@ -36,6 +38,8 @@ use streams::Streams;
 /// What holds for the sinks of every task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelayOptions {
+    /// From this descriptor on they are scarce: files are open only while they are written.
+    pub(crate) scarce_from: Option<RawFd>,
     /// Where FIFOs of relayed streams are made, so that they outlive us; else plain pipes.
     pub(crate) state_dir: Option<PathBuf>,
     /// Our own standard output carries the protocol.
@@ -74,6 +78,7 @@ pub(crate) struct Relay {
     timers: Deadlines<(Key, Timer)>,
     news: VecDeque<(TaskId, Input)>,
     pipes: PipeBudget,
+    store: DescriptorStore,
     /// Shared by all streams.
     look: Look,
     relayed: u64,
@@ -132,7 +137,11 @@ enum Timer {
 }
 
 impl Relay {
-    pub(crate) fn new(registry: mio::Registry, options: RelayOptions) -> Relay {
+    pub(crate) fn new(
+        registry: mio::Registry,
+        options: RelayOptions,
+        store: DescriptorStore,
+    ) -> Relay {
         Relay {
             registry,
             options,
@@ -142,6 +151,7 @@ impl Relay {
             timers: Deadlines::default(),
             news: VecDeque::new(),
             pipes: PipeBudget::new(),
+            store,
             look: Look::default(),
             relayed: 0,
         }
@@ -174,22 +184,28 @@ impl Relay {
         self.relayed
     }
 
-    /// How many descriptors all streams may keep open here: a source and a target each.
+    /// How many descriptors all streams may keep open here: a source and a target each, but for
+    /// files that are open only while they are written.
     pub(crate) fn descriptors(&self) -> u64 {
-        self.streams.len() as u64 * 2
+        (self.streams.len() * 2 - self.streams.sparing()) as u64
     }
 
-    /// How many descriptors a task with these sinks keeps open here.
-    pub(crate) fn descriptors_needed(spec: &TaskSpec) -> u64 {
+    /// How many descriptors a task with these sinks keeps open here, where they are scarce or not.
+    pub(crate) fn descriptors_needed(spec: &TaskSpec, scarce: bool) -> u64 {
         let needed = |sink: &Sink| match sink {
             Sink::Fifo { direct: true, .. } => 1,
             Sink::Fifo { direct: false, .. } => 2,
-            Sink::File(file) if file.is_relayed() => 2,
+            Sink::File(file) if file.is_relayed() => 2 - u64::from(scarce),
             _ => 0,
         };
         let stderr =
             if same_sink(spec.stdout(), spec.stderr()) { 0 } else { needed(spec.stderr()) };
         needed(spec.stdout()) + stderr
+    }
+
+    /// Whether some of the task's output goes through us.
+    pub(crate) fn carries(&self, task: TaskId) -> bool {
+        self.keys(task).next().is_some()
     }
 
     /// Whether sinks of this task are open.

@@ -102,7 +102,7 @@ impl Relay {
             Sink::Descriptor(fd) => return Ok(End::Descriptor(Arc::clone(fd))),
             Sink::File(file) => match relayed_size(file) {
                 Some(max_size) => RotatedFile::open(identity, kind, file, max_size, output.owner)
-                    .map(|file| Target::File(Box::new(file))),
+                    .map(|file| Target::File(Box::new(file.spare(self.options.scarce_from)))),
                 None => {
                     let path = file.path.as_str();
                     return Place::find(path, task_dir)
@@ -206,13 +206,12 @@ impl Relay {
         if stream.direct {
             let path = stream.target.path().to_owned();
             let fifo = stream.target.as_fifo().ok_or_else(closed)?;
-            return match fifo.end_for_task() {
-                Ok(end) => Ok(ChildEnd::Fd(Arc::new(end))),
-                Err(errno) => {
-                    let what = "open it by way of /proc/thread-self/fd".to_owned();
-                    Err(sink_failed(kind, &path, SinkError { errno: Some(errno), what }))
-                }
-            };
+            let end = fifo.end_for_task().map_err(|errno| {
+                let what = "open it by way of /proc/thread-self/fd".to_owned();
+                sink_failed(kind, &path, SinkError { errno: Some(errno), what })
+            })?;
+            self.store_stream(key, run);
+            return Ok(ChildEnd::Fd(Arc::new(end)));
         }
         let state_dir = self.options.state_dir.as_deref();
         let (source, end) =
@@ -225,6 +224,7 @@ impl Relay {
         // Most streams have one source at a time, and a Vec begins with room for four.
         stream.sources.reserve_exact(1);
         stream.sources.push(source);
+        self.store_stream(key, run);
         Ok(ChildEnd::Fd(Arc::new(end)))
     }
 
@@ -233,11 +233,11 @@ impl Relay {
         let Some(run) = self.output_mut(task).and_then(|output| output.run.take()) else { return };
         for key in self.keys(task) {
             let Some(stream) = self.streams.get_mut(key) else { continue };
-            while stream.sources.last().is_some_and(|source| source.run == run) {
-                if let Some(source) = stream.sources.pop() {
-                    source.discard();
-                }
+            let kind = stream.kind;
+            while let Some(source) = stream.sources.pop_if(|source| source.run == run) {
+                source.discard();
             }
+            self.forget_sources(kind, std::iter::once(run));
         }
     }
 }

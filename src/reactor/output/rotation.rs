@@ -9,7 +9,7 @@ use crate::vocabulary::limits::{
 };
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,10 @@ pub(super) struct RotatedFile {
     max_files: u32,
     max_size: u64,
     owner: Option<Ids>,
-    file: OwnedFd,
+    /// `None`: nothing is written for now, and descriptors are scarce.
+    file: Option<OwnedFd>,
+    /// It is open only while it is written.
+    sparing: bool,
     /// What is written goes to its end, wherever that is.
     appending: bool,
     /// Of the current file, where files are counted.
@@ -85,7 +88,8 @@ impl RotatedFile {
             max_files: sink.max_files,
             max_size,
             owner,
-            file,
+            file: Some(file),
+            sparing: false,
             appending: true,
             number,
             fill,
@@ -106,6 +110,65 @@ impl RotatedFile {
         self.trouble.get_or_insert_default()
     }
 
+    /// Has it open only while it is written from now on, if its descriptor is one of those from
+    /// `scarce_from` on: the lowest free one is given out first, so that the number tells how many
+    /// there are.
+    pub(super) fn spare(mut self, scarce_from: Option<RawFd>) -> RotatedFile {
+        let number = self.file.as_ref().map(AsRawFd::as_raw_fd);
+        self.sparing = scarce_from.is_some_and(|from| number.is_some_and(|number| number >= from));
+        self.rest();
+        self
+    }
+
+    pub(super) fn is_sparing(&self) -> bool {
+        self.sparing
+    }
+
+    /// Nothing is to be written for now.
+    pub(super) fn rest(&mut self) {
+        if self.sparing {
+            self.file = None;
+        }
+    }
+
+    fn fd(&self) -> Result<&OwnedFd, Errno> {
+        self.file.as_ref().ok_or(Errno::EBADF)
+    }
+
+    /// Opens the current file again, if it is not open.
+    fn wake(&mut self) -> Result<(), Errno> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        self.open_again().map_err(|error| {
+            if self.trouble.is_none() {
+                let complaint = format!("cannot open {:?} again: {error}", self.path());
+                self.trouble().complaint = Some(complaint);
+            }
+            error.errno.unwrap_or(Errno::EIO)
+        })
+    }
+
+    fn open_again(&mut self) -> Result<(), SinkError> {
+        let identity = Arc::clone(&self.identity);
+        let path = identity.sink(self.kind).path().unwrap_or_default();
+        let place = Place::find(path, identity.task_dir())?;
+        let file = match self.numbering {
+            Numbering::Shift => place.open_file(place.name, self.owner)?,
+            Numbering::Count => place.open_file(&numbered(place.name, self.number), self.owner)?,
+        };
+        let size = file_size(&file)?;
+        if size != self.fill.size {
+            // It is another one, or somebody has written to it.
+            self.fill = Fill { size, line: 0 };
+            self.line_unknown = size > 0;
+        }
+        self.file = Some(file);
+        self.appending = true;
+        self.trouble = None;
+        Ok(())
+    }
+
     /// What went wrong with a rotation, told once.
     pub(super) fn take_complaint(&mut self) -> Option<String> {
         self.trouble.as_mut().and_then(|trouble| trouble.complaint.take())
@@ -122,11 +185,12 @@ impl RotatedFile {
         now: Mono,
     ) -> Result<usize, Errno> {
         let most = budget.min(RELAY_BUFFER_BYTES);
+        self.wake()?;
         loop {
             if std::mem::take(&mut self.appending) {
-                sink::set_appending(&self.file, false).map_err(|_| Errno::EINVAL)?;
+                sink::set_appending(self.fd()?, false).map_err(|_| Errno::EINVAL)?;
             }
-            let size = file_size(&self.file).map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
+            let size = file_size(self.fd()?).map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
             self.line_unknown |= size != self.fill.size;
             self.fill.size = size;
             if self.max_size.saturating_sub(size) >= (most + RELAY_BUFFER_BYTES) as u64 {
@@ -137,7 +201,7 @@ impl RotatedFile {
             }
             if std::mem::take(&mut self.line_unknown) {
                 let mut end = Fill::default();
-                end.add(sink::tail(&self.file, size, &mut look.buffer));
+                end.add(sink::tail(self.fd()?, size, &mut look.buffer));
                 self.fill.line = end.line;
             }
             let seen = look.look(source, most)?;
@@ -170,11 +234,8 @@ impl RotatedFile {
 
     /// Writes `data`, into as many files as it takes; how much was written, and why not all.
     pub(super) fn write(&mut self, data: &[u8], now: Mono) -> (usize, Result<(), Errno>) {
-        if !self.appending {
-            if let Err(errno) = sink::set_appending(&self.file, true) {
-                return (0, Err(errno));
-            }
-            self.appending = true;
+        if let Err(errno) = self.wake().and_then(|()| self.append()) {
+            return (0, Err(errno));
         }
         let mut written = 0;
         while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
@@ -191,9 +252,17 @@ impl RotatedFile {
         (written, Ok(()))
     }
 
+    fn append(&mut self) -> Result<(), Errno> {
+        if !self.appending {
+            sink::set_appending(self.fd()?, true)?;
+            self.appending = true;
+        }
+        Ok(())
+    }
+
     fn write_timed(&mut self, part: &[u8]) -> Result<usize, Errno> {
         let begun = Instant::now();
-        let result = pipe::write(self.file.as_fd(), part);
+        let result = self.fd().and_then(|file| pipe::write(file.as_fd(), part));
         self.note_time(begun, part.len());
         match result {
             // A file that takes nothing and says nothing would be tried for ever.
@@ -204,7 +273,9 @@ impl RotatedFile {
 
     fn move_timed(&mut self, source: BorrowedFd<'_>, bytes: usize) -> Result<usize, Errno> {
         let begun = Instant::now();
-        let result = pipe::move_bytes_to_file(source, self.file.as_fd(), self.fill.size, bytes);
+        let result = self
+            .fd()
+            .and_then(|file| pipe::move_bytes_to_file(source, file.as_fd(), self.fill.size, bytes));
         self.note_time(begun, bytes);
         result
     }
@@ -240,7 +311,7 @@ impl RotatedFile {
             }
         };
         let size = file_size(&file)?;
-        self.file = file;
+        self.file = Some(file);
         self.appending = true;
         self.line_unknown = false;
         self.number = number;

@@ -69,7 +69,7 @@ impl Relay {
         let task = stream.task;
         if stream.closing {
             if stream.is_done() && stream.target.unread() == 0 {
-                self.streams.remove(key);
+                self.remove_stream(key);
             } else if stream.is_unread() {
                 let at = now + stream.look_wait();
                 self.set_timer(key, Timer::Look, at);
@@ -163,7 +163,7 @@ impl Relay {
 
     /// Closes a stream whatever it still holds, and says what is lost by that.
     fn drop_stream(&mut self, key: Key, reason: Reason) -> Option<Input> {
-        let mut stream = self.streams.remove(key)?;
+        let mut stream = self.remove_stream(key)?;
         let mut bytes = stream.unmoved();
         if let Target::Fifo(fifo) = &mut stream.target
             && fifo.unread() > 0

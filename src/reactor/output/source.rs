@@ -70,14 +70,16 @@ impl Source {
         }
     }
 
-    /// Our end of a pipe that an earlier supervisor has made in the state directory.
+    /// Our end of a pipe that an earlier supervisor has made in the state directory. `stored`:
+    /// somebody has held it all the time.
     pub(super) fn reopen(
         state_dir: &Path,
         (name, run, kind): (&str, u64, StreamKind),
+        stored: bool,
     ) -> Result<Source, Errno> {
         let file = state_dir.join(path_of_pipe(name, run, kind)).into_boxed_path();
         let fd = pipe::open_named_reader(&file)?;
-        Ok(Source { orphaned: true, read_on: true, ..Source::new(fd, run, Some(file)) })
+        Ok(Source { orphaned: !stored, read_on: true, ..Source::new(fd, run, Some(file)) })
     }
 
     /// It outlives us: what leaves it must not pass through our memory, which does not.

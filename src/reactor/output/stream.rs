@@ -11,9 +11,12 @@ use crate::vocabulary::limits::{
 };
 use crate::vocabulary::{Mono, StreamKind, TaskId};
 use nix::errno::Errno;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// One relayed stream. Both streams of a task with the same sink are one.
+/// One relayed stream. Both streams of a task with the same sink are one. What most have not is
+/// boxed.
+#[allow(clippy::box_collection)]
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) task: TaskId,
@@ -52,6 +55,10 @@ pub(super) struct Stream {
     pub(super) looks: u8,
     /// A pipe had no writer any more when it was found: what was in it is gone.
     pub(super) lost_unseen: bool,
+    /// Runs whose pipes are gone, and may still be stored.
+    ended: Option<Box<Vec<u64>>>,
+    /// The run under whose number the FIFO is stored that it writes to.
+    pub(super) stored_sink: Option<NonZeroU64>,
 }
 
 /// What a stream has that cannot go on.
@@ -131,6 +138,8 @@ impl Stream {
             alone_since: Mono::default(),
             looks: 0,
             lost_unseen: false,
+            ended: None,
+            stored_sink: None,
         }
     }
 
@@ -143,6 +152,11 @@ impl Stream {
     /// Nothing can come any more, and nothing is left.
     pub(super) fn is_done(&self) -> bool {
         self.sources.is_empty() && self.leftover().is_empty()
+    }
+
+    /// The runs whose pipes have gone since the last time.
+    pub(super) fn take_ended(&mut self) -> Vec<u64> {
+        self.ended.take().map(|ended| *ended).unwrap_or_default()
     }
 
     fn leftover(&self) -> &[u8] {
@@ -195,6 +209,7 @@ impl Stream {
         }
         if flow == Flow::Idle {
             self.owed = 0;
+            self.target.rest();
         }
         (moved, flow)
     }
@@ -226,7 +241,11 @@ impl Stream {
             match step {
                 Step::More => {}
                 Step::Empty => index += 1,
-                Step::End => self.sources.remove(index).discard(),
+                Step::End => {
+                    let source = self.sources.remove(index);
+                    self.ended.get_or_insert_default().push(source.run);
+                    source.discard();
+                }
                 Step::Stopped(refusal) => return Flow::Stopped(refusal),
             }
         }
@@ -370,3 +389,6 @@ fn move_bulk(source: &mut Source, fifo: &mut Fifo, budget: usize, moved: &mut us
         Err(_) => Bulk::Refused,
     }
 }
+
+// Both streams of ten thousand tasks are to fit into a few megabytes.
+const _: () = assert!(size_of::<Stream>() <= 128);

@@ -9,11 +9,17 @@ use slab::Slab;
 pub(super) struct Streams {
     slab: Slab<(u32, Stream)>,
     generation: u32,
+    /// Those whose target is open only while it is written.
+    sparing: usize,
 }
 
 impl Streams {
     pub(super) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    pub(super) fn sparing(&self) -> usize {
+        self.sparing
     }
 
     pub(super) fn shrink(&mut self) {
@@ -22,6 +28,7 @@ impl Streams {
 
     pub(super) fn insert(&mut self, stream: Stream) -> Key {
         self.generation = (self.generation + 1) & GENERATION_MASK;
+        self.sparing += usize::from(stream.target.is_sparing());
         let index = self.slab.insert((self.generation, stream));
         Key { index: u32::try_from(index).unwrap_or(u32::MAX), generation: self.generation }
     }
@@ -38,6 +45,8 @@ impl Streams {
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Stream> {
         self.get(key)?;
-        self.slab.try_remove(key.index as usize).map(|(_, stream)| stream)
+        let (_, stream) = self.slab.try_remove(key.index as usize)?;
+        self.sparing -= usize::from(stream.target.is_sparing());
+        Some(stream)
     }
 }

@@ -39,6 +39,21 @@ impl Target {
         }
     }
 
+    /// Whether it is open only while it is written.
+    pub(super) fn is_sparing(&self) -> bool {
+        match self {
+            Target::Fifo(_) => false,
+            Target::File(file) => file.is_sparing(),
+        }
+    }
+
+    /// Nothing is to be written for now.
+    pub(super) fn rest(&mut self) {
+        if let Target::File(file) = self {
+            file.rest();
+        }
+    }
+
     /// Bytes that nobody has taken out of it yet.
     pub(super) fn unread(&self) -> u64 {
         match self {
@@ -91,6 +106,11 @@ impl Fifo {
     /// An end for a task that holds the FIFO itself: a description of its own, which may block.
     pub(super) fn end_for_task(&self) -> Result<OwnedFd, Errno> {
         pipe::open_again(self.fd(), Again::Blocking)
+    }
+
+    /// An end that keeps what is in it, and is no reader: to be held by somebody else.
+    pub(super) fn end_for_store(&self) -> Result<OwnedFd, Errno> {
+        pipe::open_again(self.fd(), Again::WriteOnly)
     }
 
     /// Bytes in it.

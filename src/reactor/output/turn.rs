@@ -69,6 +69,9 @@ impl Relay {
         stream.queued = false;
         let (moved, flow) = stream.pass(&mut self.look, now, until);
         self.relayed += moved as u64;
+        let (kind, ended) = (stream.kind, stream.take_ended());
+        self.forget_sources(kind, ended.into_iter());
+        let Some(stream) = self.streams.get_mut(key) else { return };
         if std::mem::take(&mut stream.lost_unseen) {
             let (task, kind) = (stream.task, stream.kind);
             log::error!(

@@ -124,7 +124,7 @@ fn without_rotation_the_task_gets_the_file_and_we_hold_nothing() {
         rig.until("settled", |rig| rig.news == [SETTLED, SETTLED]);
         assert_eq!(fs::read(rig.path()).expect("read"), b"one\nerr\ntwo\nerr\n");
         assert_eq!(descriptors().len(), before);
-        assert_eq!(Relay::descriptors_needed(&rig.spec), 0);
+        assert_eq!(Relay::descriptors_needed(&rig.spec, false), 0);
         assert_eq!(rig.relay.relayed_bytes(), 0);
     });
 }
@@ -222,4 +222,43 @@ fn where_rotation_fails_the_file_grows_and_it_is_tried_again() {
     let expected =
         [(None, b"44444444\n".to_vec()), (Some(1), b"11111111\n22222222\n33333333\n".to_vec())];
     assert_eq!(kept(&rig), expected);
+}
+
+#[test]
+fn a_file_is_open_only_while_it_is_written_where_descriptors_are_scarce() {
+    for numbering in [Numbering::Shift, Numbering::Count] {
+        with_own_descriptors(move || {
+            let mut rig = Rig::with_options(
+                |path| rotated(path, 12, 3, numbering),
+                |_| RelayOptions { scarce_from: Some(0), ..RelayOptions::default() },
+            );
+            let mut out = file(rig.start().stdout);
+            let held = descriptors().len();
+            assert_eq!(rig.relay.descriptors(), 1, "the pipe");
+            assert_eq!(Relay::descriptors_needed(&rig.spec, true), 1);
+            let mut written = 0;
+            for line in ["one\n", "two\n", "three\n", "four\n"] {
+                out.write_all(line.as_bytes()).expect("write");
+                written += line.len() as u64;
+                rig.until(line, |rig| rig.relay.relayed_bytes() == written);
+                assert_eq!(descriptors().len(), held, "after {line:?}");
+            }
+            let contents: Vec<Vec<u8>> = kept(&rig).into_iter().map(|(_, file)| file).collect();
+            let (old, new) = (b"one\ntwo\n".to_vec(), b"three\nfour\n".to_vec());
+            let expected = match numbering {
+                Numbering::Shift => [new, old],
+                Numbering::Count => [old, new],
+            };
+            assert_eq!(contents, expected);
+            // One that was removed is made anew.
+            let current = match numbering {
+                Numbering::Shift => rig.path(),
+                Numbering::Count => PathBuf::from(format!("{}.1", rig.path().display())),
+            };
+            fs::remove_file(&current).expect("remove");
+            out.write_all(b"five\n").expect("write");
+            rig.until("five", |rig| rig.relay.relayed_bytes() == written + 5);
+            assert_eq!(fs::read(&current).expect("read"), b"five\n");
+        });
+    }
 }

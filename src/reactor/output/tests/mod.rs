@@ -8,6 +8,7 @@ mod opening;
 use super::stream::Waiting;
 use super::{ChildEnd, ChildEnds, Relay, RelayOptions};
 use crate::engine::Input;
+use crate::reactor::descriptor_store::DescriptorStore;
 use crate::reactor::token::Owner;
 use crate::sys::pipe::Ids;
 use crate::vocabulary::{
@@ -49,7 +50,7 @@ impl Rig {
     fn with_state(stdout: impl FnOnce(&str) -> Sink) -> Rig {
         Rig::with_options(stdout, |state| RelayOptions {
             state_dir: Some(state),
-            refuse_inherit: false,
+            ..RelayOptions::default()
         })
     }
 
@@ -67,7 +68,7 @@ impl Rig {
         let spec = TaskSpec { stdout: Some(stdout(&path)), ..TaskSpec::new("x") };
         Rig {
             poll,
-            relay: Relay::new(registry, options(state)),
+            relay: Relay::new(registry, options(state), DescriptorStore::default()),
             dir,
             task: TaskId::new(3, 7),
             spec,

@@ -134,8 +134,8 @@ fn a_second_launch_leaves_open_what_is_open() {
         let ends = rig.start();
         let held = descriptors().len() as u64 - before;
         drop(ends);
-        assert_eq!(held, Relay::descriptors_needed(&rig.spec) + 2, "and two of the child");
-        assert_eq!(rig.relay.descriptors(), Relay::descriptors_needed(&rig.spec));
+        assert_eq!(held, Relay::descriptors_needed(&rig.spec, false) + 2, "and two of the child");
+        assert_eq!(rig.relay.descriptors(), Relay::descriptors_needed(&rig.spec, false));
         rig.relay.abort_run(rig.task);
         assert_eq!(descriptors().len() as u64, before + 2);
         let _ = rig.relay.forget(rig.task);
@@ -160,7 +160,7 @@ fn sinks_that_need_nothing_hold_nothing() {
     assert!(matches!(rig.start().stdout, ChildEnd::Inherit));
     let mut rig = Rig::with_options(
         |_| Sink::Inherit,
-        |_| RelayOptions { state_dir: None, refuse_inherit: true },
+        |_| RelayOptions { refuse_inherit: true, ..RelayOptions::default() },
     );
     assert!(refused(&mut rig).starts_with("stdout: inherit is refused"));
 
