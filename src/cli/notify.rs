@@ -52,6 +52,11 @@ impl Notifier {
         self.send(&format!("READY=1\nMAINPID={}\n", std::process::id()));
     }
 
+    /// Whether there is a manager, but no store of it.
+    pub(crate) fn lacks_store(&self) -> bool {
+        self.socket.is_some() && !self.has_store
+    }
+
     /// Has a descriptor stored under this name, where the manager has a store.
     pub(crate) fn store(&self, name: &str, fd: BorrowedFd<'_>) {
         self.store_message(&format!("FDSTORE=1\nFDNAME={name}\n"), &[fd]);

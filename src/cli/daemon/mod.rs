@@ -73,6 +73,7 @@ impl Daemon {
         // Before anything is done to the process: another daemon may be there.
         let path = settings.socket.as_deref();
         let (socket, listener) = own_socket(path, gid, settings.stored_sockets, &notifier)?.unzip();
+        let has_state = settings.options.state_dir.is_some();
         let mut supervisor = match settings.options.state_dir {
             Some(_) => Supervisor::reopen(settings.options).map_err(Refusal::failed),
             None => {
@@ -95,6 +96,12 @@ impl Daemon {
         let metrics =
             Collected::new(&mut supervisor, settings.stats_interval, settings.metrics, gid)?;
         greet(&supervisor, settings.socket.as_deref());
+        if has_state && notifier.lacks_store() {
+            log::warn!(
+                "the service manager stores no descriptors (FileDescriptorStoreMax=): what is \
+                 unread of a task that ends while no daemon is there is lost"
+            );
+        }
         settings::warn(&settings.tasks);
         let tasks = Tasks::start(settings.task_file, settings.tasks, &mut supervisor);
         let daemon = Daemon {
