@@ -177,6 +177,9 @@ fn a_child_never_allocates() {
         let mut launcher = Launcher::new(copied).unwrap();
         let status = launcher.run(&everything()).unwrap();
         assert_eq!(status, Some(ExitStatus::Exited(7)), "copied: {copied}");
+        let line = "test -t 0 && : >/dev/tty && exit 7";
+        let status = launcher.run_on_terminal(&shell(line)).unwrap();
+        assert_eq!(status, Some(ExitStatus::Exited(7)), "on a terminal");
         run_restricted(&mut launcher);
         run_in_namespaces(&mut launcher);
         run_rooted(&mut launcher);

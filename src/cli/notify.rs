@@ -2,6 +2,7 @@
 
 use crate::sys::clock;
 use crate::sys::notify_socket::NotifySocket;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ pub(crate) struct Notifier {
     socket: Option<NotifySocket>,
     /// How often the manager wants to hear of us, and when it is due.
     watchdog: Option<(Duration, Instant)>,
+    /// The manager stores descriptors.
+    has_store: bool,
     /// It was told that the configuration is read again, and not yet that this is done.
     reloading: bool,
 }
@@ -38,12 +41,39 @@ impl Notifier {
             let half = Duration::from_micros(micros / 2);
             (half, Instant::now() + half)
         });
-        Notifier { socket, watchdog, reloading: false }
+        // As sd_notify(3) has it; docs/keeper.md says what to do before systemd 254.
+        let has_store =
+            variable("FDSTORE").is_some_and(|most| most.parse::<u64>().is_ok_and(|most| most > 0));
+        Notifier { socket, watchdog, has_store, reloading: false }
     }
 
     /// The daemon serves.
     pub(crate) fn ready(&self) {
         self.send(&format!("READY=1\nMAINPID={}\n", std::process::id()));
+    }
+
+    /// Whether there is a manager, but no store of it.
+    pub(crate) fn lacks_store(&self) -> bool {
+        self.socket.is_some() && !self.has_store
+    }
+
+    /// Has a descriptor stored under this name, where the manager has a store.
+    pub(crate) fn store(&self, name: &str, fd: BorrowedFd<'_>) {
+        self.store_message(&format!("FDSTORE=1\nFDNAME={name}\n"), &[fd]);
+    }
+
+    /// Has what is stored under this name let go of.
+    pub(crate) fn forget(&self, name: &str) {
+        self.store_message(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n"), &[]);
+    }
+
+    fn store_message(&self, message: &str, fds: &[BorrowedFd<'_>]) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.has_store)
+            && let Err(errno) = socket.send(message.as_bytes(), fds)
+        {
+            let (message, why) = (message.trim_end(), errno.desc());
+            log::warn!("cannot tell the service manager {message:?}: {why}");
+        }
     }
 
     /// The daemon has begun to read its configuration again.

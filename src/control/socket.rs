@@ -12,6 +12,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// What the names of stored listeners begin with.
+const STORED_PREFIX: &str = "ostler-socket.";
+
 /// A listening socket's file; it is removed when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
@@ -60,10 +63,46 @@ impl Socket {
         Ok((Socket { path: path.to_owned(), file }, listener))
     }
 
+    /// The name under which a service manager can store the listener: it tells whether the file
+    /// is still that of the listener when it comes back.
+    ///
+    /// # Errors
+    /// When the file cannot be looked at.
+    pub fn stored_name(&self) -> io::Result<String> {
+        stored_name(&self.file)
+    }
+
+    /// Whether a descriptor of this name is a listener that an earlier daemon has stored.
+    pub fn is_stored_name(name: &str) -> bool {
+        name.starts_with(STORED_PREFIX)
+    }
+
+    /// Goes on with a listener that an earlier daemon has stored under this name: who has connected
+    /// since then waits in it. `None` where the file is another one by now.
+    ///
+    /// # Errors
+    /// When the file or the listener cannot be used.
+    pub fn resume(path: &Path, name: &str, listener: &UnixListener) -> io::Result<Option<Socket>> {
+        let file = match unix_socket::pin(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        if stored_name(&file)? != name {
+            return Ok(None);
+        }
+        unix_socket::listen_again(listener)?;
+        Ok(Some(Socket { path: path.to_owned(), file }))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn stored_name(file: &File) -> io::Result<String> {
+    let file = file.metadata()?;
+    Ok(format!("{STORED_PREFIX}{}.{}", file.dev(), file.ino()))
 }
 
 impl Drop for Socket {
@@ -198,6 +237,28 @@ mod tests {
         assert_eq!(mode(&path), 0o660);
         assert_eq!(mode(path.parent().unwrap()), 0o750);
         assert_eq!(path.metadata().unwrap().gid(), gid);
+    }
+
+    #[test]
+    fn a_stored_listener_goes_on_where_the_file_is_still_its_own() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("sock");
+        let (socket, listener) = Socket::bind(&path, None).unwrap();
+        let name = socket.stored_name().unwrap();
+        assert!(Socket::is_stored_name(&name));
+        // A daemon that is killed removes nothing.
+        std::mem::forget(socket);
+        let client = UnixStream::connect(&path).unwrap();
+        let resumed = Socket::resume(&path, &name, &listener).unwrap().expect("it is the same");
+        assert!(listener.accept().is_ok());
+        drop((client, resumed));
+        assert!(!path.exists());
+        assert!(Socket::resume(&path, &name, &listener).unwrap().is_none(), "it is gone");
+        // So that no file has its inode.
+        let _other = UnixListener::bind(place.path().join("other")).unwrap();
+        let _foreign = UnixListener::bind(&path).unwrap();
+        assert!(Socket::resume(&path, "ostler-socket.0.0", &listener).unwrap().is_none());
+        assert!(path.exists(), "it is another's");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Supervisor {
         if own_process::kernel_is_at_least(5, 4) {
             features.push("pidfd");
         }
-        if own_process::kernel_is_at_least(6, 15) {
+        if own_process::kernel_is_at_least(6, 15) || self.has_keeper() {
             features.push("exit_status_of_adopted");
         }
         features.extend(isolation::features());

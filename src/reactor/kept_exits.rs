@@ -75,6 +75,11 @@ impl Supervisor {
         self.kept_exits.as_mut()?.find(pid, mark?)
     }
 
+    /// Whether a keeper tells how adopted processes have ended.
+    pub(super) fn has_keeper(&self) -> bool {
+        self.kept_exits.as_ref().is_some_and(|exits| exits.reader.is_some())
+    }
+
     /// The keeper has told something, or has gone.
     pub(super) fn keeper_tells(&mut self) {
         let Some(exits) = &mut self.kept_exits else { return };

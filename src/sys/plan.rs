@@ -51,8 +51,9 @@ pub(super) struct InitPlan {
 pub(super) enum Place {
     /// In namespaces that are made for it.
     New,
-    /// In those of a task that lives.
-    Inside,
+    /// In those of a task that lives; with `terminal` its streams are one, which becomes the
+    /// controlling one of its session.
+    Inside { terminal: bool },
 }
 
 impl Plan {
@@ -69,17 +70,6 @@ impl Plan {
     /// Whether what it is for has namespaces that are not ours.
     pub(crate) fn has_namespaces(&self) -> bool {
         !self.namespaces.is_empty()
-    }
-
-    /// Its streams are a terminal, which becomes the controlling one of its session.
-    pub(super) fn with_terminal(mut self) -> Plan {
-        if let Some(program) = Arc::get_mut(&mut self.program) {
-            let behind = |step: &Step| matches!(step, Step::Descriptors);
-            if let Some(place) = program.steps.iter().position(behind) {
-                program.steps.insert(place + 1, Step::ControllingTerminal);
-            }
-        }
-        self
     }
 }
 
@@ -107,15 +97,19 @@ pub(super) fn make(
     };
     let init =
         plan_init::take(spec, host, user.as_ref(), &mut layout)?.filter(|_| place == Place::New);
-    if place == Place::Inside {
+    if place != Place::New {
         layout.steps.clear();
     }
     let may_share = namespaces.is_empty()
         && privileges.may_share()
         && !(user.is_some() && (host.user_change_is_open || spec.die_with_supervisor))
         && mounts.are_local(paths(spec, &candidates));
+    let mut steps = steps(spec, host, &candidates, user.as_ref(), layout, privileges)?;
+    if place == (Place::Inside { terminal: true }) {
+        take_terminal(&mut steps);
+    }
     let program = Program {
-        steps: steps(spec, host, &candidates, user.as_ref(), layout, privileges)?,
+        steps,
         target: Target::Command,
         candidates: strings("command", candidates.paths.iter().map(|p| p.as_os_str().as_bytes()))?,
         arguments: Strings::new(strings(
@@ -134,6 +128,12 @@ pub(super) fn make(
         mounting::check_peers(isolation, namespaces.has(Namespaces::USER), mounts)?;
     }
     Ok(Plan { program: Arc::new(program), may_share, user, device_rules, namespaces, init })
+}
+
+/// Behind the step that brings the streams to their places.
+fn take_terminal(steps: &mut Vec<Step>) {
+    let streams = steps.iter().position(|step| matches!(step, Step::Descriptors));
+    steps.insert(streams.map_or(0, |place| place + 1), Step::ControllingTerminal);
 }
 
 fn whom(spec: &TaskSpec, host: &Host, user: Option<&User>, namespaces: Namespaces) -> Whom {

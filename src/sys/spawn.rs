@@ -98,6 +98,8 @@ pub(crate) struct Spawner {
     stack: Option<ChildStack>,
     /// Children in a row that were killed at birth in their group.
     dead_newborns: u32,
+    /// One that was born in its group has lived.
+    newborns_live: bool,
     /// The program of every init, made when the first one is wanted.
     init_image: Option<OwnedFd>,
 }
@@ -166,7 +168,17 @@ impl Spawner {
         let stack = if host.can_share() { Some(ChildStack::new()?) } else { None };
         let mounts = Mounts::new();
         let init_image = None;
-        Ok(Spawner { options, host, mounts, staging, stack, dead_newborns: 0, init_image })
+        Ok(Spawner {
+            options,
+            host,
+            mounts,
+            staging,
+            stack,
+            dead_newborns: 0,
+            // A process of our own moves into a group made anew before it makes any.
+            newborns_live: options.own_process,
+            init_image,
+        })
     }
 
     /// Looks everything up that a launch of this task needs. A name service may be asked.
@@ -175,9 +187,14 @@ impl Spawner {
     }
 
     /// The same for a command in the namespaces of this task, which lives: for
-    /// [`Spawner::spawn_inside`]. A task without any is none to enter.
-    pub(crate) fn plan_inside(&mut self, spec: &TaskSpec) -> Result<Plan, StartError> {
-        plan::make(spec, plan::Place::Inside, &self.host, &mut self.mounts)
+    /// [`Spawner::spawn_exec`]. A task without any is none to enter. With `terminal` its streams
+    /// are one, which becomes the controlling one of its session.
+    pub(crate) fn plan_inside(
+        &mut self,
+        spec: &TaskSpec,
+        terminal: bool,
+    ) -> Result<Plan, StartError> {
+        plan::make(spec, plan::Place::Inside { terminal }, &self.host, &mut self.mounts)
     }
 
     /// Makes the process, or where it is to have a pid namespace of its own the init of that.
@@ -199,6 +216,7 @@ impl Spawner {
         }
         if let Some(child) = self.spawn_shared(plan, &streams, group)? {
             self.dead_newborns = 0;
+            self.newborns_live |= group.is_some();
             return Ok(Spawned::Running(child));
         }
         let spawned = self.spawn_copied(plan, &streams, group)?;
@@ -281,7 +299,8 @@ impl Spawner {
     /// would do in any fresh group, but not where newborns are killed.
     fn birth<'a>(&self, group: Option<&'a Placement>) -> (Option<&'a OwnedFd>, &'a [CString]) {
         let Some(group) = group else { return (None, &[]) };
-        let can = self.host.clone3 && self.host.close_range && self.dead_newborns == 0;
+        let lives = self.newborns_live && self.dead_newborns == 0;
+        let can = self.host.clone3 && self.host.close_range && lives;
         match (&group.directory, group.procs.split_first()) {
             (Some(directory), Some((_, others))) if group.born_copied && can => {
                 (Some(directory), others)

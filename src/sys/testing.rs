@@ -1,13 +1,15 @@
 //! A door for the tests and benches of this package: launches without a supervisor. No promise.
 
+use super::failure::start_error;
 use super::pidfd;
 use super::plan::Plan;
+use super::pty;
 use super::reap::{self, Keep, Look};
 use super::spawn::{Child, Entry, Spawned, Spawner, SpawnerOptions, StatusPipe, Streams};
-use crate::vocabulary::{ExitStatus, Signal, StartError, TaskSpec};
+use crate::vocabulary::{ExitStatus, Signal, Stage, StartError, TaskSpec, WindowSize};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Launches tasks and waits for them.
 #[derive(Debug)]
@@ -30,6 +32,20 @@ impl Launcher {
         let plan = self.0.plan(task)?;
         let spawned = self.0.spawn(&plan, Streams::default(), None)?;
         self.follow(&plan, spawned)
+    }
+
+    /// Runs a command as in the context of this task, on a terminal of its own.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn run_on_terminal(&mut self, task: &TaskSpec) -> Result<Option<ExitStatus>, StartError> {
+        let plan = self.0.plan_inside(task, true)?;
+        let failed = |errno| start_error(Stage::Output, errno, "make a terminal");
+        let (_master, slave) = pty::open_pair(WindowSize::default(), None).map_err(failed)?;
+        let all = Some(slave.as_raw_fd());
+        let streams = Streams { stdin: all, stdout: all, stderr: all };
+        let (child, pipe) = self.0.spawn_exec(&plan, &streams, None, None)?;
+        self.follow(&plan, Spawned::Starting(child, pipe))
     }
 
     fn follow(&mut self, plan: &Plan, spawned: Spawned) -> Result<Option<ExitStatus>, StartError> {

@@ -63,6 +63,16 @@ impl DirectoryLock {
     }
 }
 
+/// Makes a listener that an earlier process has made one of this process: clients are told whom
+/// they are connected to (SO_PEERCRED).
+pub(crate) fn listen_again(listener: &UnixListener) -> Result<(), Errno> {
+    faults::check("listen")?;
+    listen(listener, AcceptQueue::new(BACKLOG)?)?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
 /// Gives a file to a group, then lets the group in.
 pub(crate) fn share(path: &Path, gid: u32, mode: u32) -> Result<(), Errno> {
     faults::check("chown")?;

@@ -57,7 +57,13 @@ fn a_command_is_in_a_group_of_its_own_inside_that_of_its_task() {
 
 #[test]
 fn the_end_is_told_as_it_was() {
-    let node = Node::start();
+    for flags in [&[][..], &["--exit-notification", "sigchld"], &["--cgroup", "never"]] {
+        the_end_is_told(&Node::with(flags, json!({})));
+    }
+}
+
+#[track_caller]
+fn the_end_is_told(node: &Node) {
     let told = node.shell("echo out; echo err >&2; exit 7");
     assert_eq!((told.code, told.signal, told.timed_out, told.truncated), (7, 0, false, false));
     assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("out\n", "err\n"));
@@ -261,6 +267,13 @@ fn at_the_command_line_streams_signals_and_the_code_are_passed_on() {
         exec(&["web", "yes"]).stdout(std::process::Stdio::piped()).spawn().expect("run");
     drop(lines.stdout.take());
     assert_eq!(lines.wait().expect("ended").code(), Some(141));
+    let full = std::fs::File::create("/dev/full").expect("a device");
+    let full = exec(&["web", "echo", "x"]).stdout(full).output().expect("run");
+    let why = "ostler: exec web: write to standard output: No space left on device\n";
+    assert_eq!(
+        (full.status.code(), String::from_utf8_lossy(&full.stderr).as_ref()),
+        (Some(125), why)
+    );
     node.wait_until_clean(node.descriptors());
     let script = format!("echo $$ >{}; exec sleep 1000", node.path("lost"));
     let mut lost = exec(&["web", "sh", "-c", &script]).spawn().expect("run");

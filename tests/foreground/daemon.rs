@@ -229,6 +229,14 @@ fn a_service_manager_is_told() {
         assert_eq!(receive(), format!("READY=1\nMAINPID={}\n", running.pid()));
         assert_eq!(receive(), "WATCHDOG=1\n");
         assert_eq!(receive(), "WATCHDOG=1\n");
+        running.signal("HUP");
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last| last != "READY=1\n") {
+            told.push(receive());
+        }
+        told.retain(|message| message != "WATCHDOG=1\n");
+        assert!(told[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
         running.signal("TERM");
         while receive() != "STOPPING=1\n" {}
         assert_eq!(running.exit_code(), Some(0));

@@ -130,6 +130,26 @@ fn every_code_is_right_whenever_the_daemon_is_killed() {
 }
 
 #[test]
+fn clients_wait_for_the_next_daemon_on_the_same_socket() {
+    use std::os::unix::fs::MetadataExt;
+    let mut node = Node::start();
+    let inode = |node: &Node| node.path("sock").symlink_metadata().unwrap().ino();
+    let before = inode(&node);
+    for _ in 0..2 {
+        node.suspend();
+        let socket = node.path("sock");
+        let client = std::thread::spawn(move || {
+            let mut client = ostler::control::Client::connect(socket).expect("nobody refuses");
+            client.call("org.ostler.Version", json!({})).expect("answered")
+        });
+        // It is answered whether it has connected by now or does later.
+        node.resume();
+        assert!(client.join().unwrap()["version"].is_string());
+        assert_eq!(inode(&node), before);
+    }
+}
+
+#[test]
 fn a_keeper_that_is_killed_is_missed_and_nothing_else() {
     let mut node = Node::start();
     let pid = node.launch("old", &format!("{} exit 3", wait("go")), json!({}));

@@ -9,6 +9,8 @@ mod fixture;
 
 mod delegated;
 mod enforced;
+#[cfg(feature = "stats")]
+mod figures;
 mod oom_group;
 mod program;
 mod refused;

@@ -4,6 +4,7 @@ mod change;
 mod declared;
 mod memory;
 mod metrics;
+mod own_socket;
 mod passed;
 mod settings;
 mod tasks;
@@ -18,6 +19,7 @@ use crate::reactor::{ProcessSignals, Supervisor};
 use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
 use memory::Memory;
 use metrics::Collected;
+use own_socket::own_socket;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,9 +69,11 @@ impl Daemon {
             move |error: std::io::Error| Refusal::failed(format_args!("{what}: {}", cause(&error)))
         };
         let gid = settings.server.allowed_gid;
+        let notifier = Notifier::from_environment();
         // Before anything is done to the process: another daemon may be there.
-        let bound = settings.socket.as_deref().map(|path| Socket::bind(path, gid)).transpose();
-        let (socket, listener) = bound.map_err(Refusal::failed)?.unzip();
+        let path = settings.socket.as_deref();
+        let (socket, listener) = own_socket(path, gid, settings.stored_sockets, &notifier)?.unzip();
+        let has_state = settings.options.state_dir.is_some();
         let mut supervisor = match settings.options.state_dir {
             Some(_) => Supervisor::reopen(settings.options).map_err(Refusal::failed),
             None => {
@@ -92,6 +96,12 @@ impl Daemon {
         let metrics =
             Collected::new(&mut supervisor, settings.stats_interval, settings.metrics, gid)?;
         greet(&supervisor, settings.socket.as_deref());
+        if has_state && notifier.lacks_store() {
+            log::warn!(
+                "the service manager stores no descriptors (FileDescriptorStoreMax=): what is \
+                 unread of a task that ends while no daemon is there is lost"
+            );
+        }
         settings::warn(&settings.tasks);
         let tasks = Tasks::start(settings.task_file, settings.tasks, &mut supervisor);
         let daemon = Daemon {
@@ -100,7 +110,7 @@ impl Daemon {
             _socket: socket,
             metrics,
             signals,
-            notifier: Notifier::from_environment(),
+            notifier,
             transitions: Transitions::default(),
             tasks,
             memory: Memory::default(),

@@ -1,6 +1,6 @@
 //! What the service manager of the daemon has passed to it at its start.
 
-use crate::control::passed_descriptors;
+use crate::control::{Socket, passed_descriptors};
 use crate::keeper::EXITS_NAME;
 use crate::reactor::Manager;
 use crate::sys::{pipe, unix_socket};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) struct Passed {
     /// Sockets to serve on.
     pub(super) listeners: Vec<UnixListener>,
+    /// Sockets that earlier daemons have made and stored, by their names.
+    pub(super) stored_sockets: Vec<(String, UnixListener)>,
     /// What is kept for the supervisor.
     pub(super) manager: Manager,
 }
@@ -30,7 +32,12 @@ impl Passed {
                     passed.manager.exits = Some(Arc::new(fd));
                 }
                 Some(name) if is_pipe => passed.manager.stored.push((name, Arc::new(fd))),
-                _ if unix_socket::is_listening(fd.as_fd()) => passed.listeners.push(fd.into()),
+                name if unix_socket::is_listening(fd.as_fd()) => match name {
+                    Some(name) if Socket::is_stored_name(&name) => {
+                        passed.stored_sockets.push((name, fd.into()));
+                    }
+                    _ => passed.listeners.push(fd.into()),
+                },
                 _ => {
                     let number = index + 1;
                     let why = "is neither a listening Unix socket nor a stored stream";

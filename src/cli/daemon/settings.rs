@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) socket: Option<PathBuf>,
     /// Sockets that were passed, listening.
     pub(super) listeners: Vec<UnixListener>,
+    /// Sockets that earlier daemons have made and stored, by their names.
+    pub(super) stored_sockets: Vec<(String, UnixListener)>,
     /// Connections: reading end, writing end, and whether it is standard input and output.
     pub(super) attached: Vec<(OwnedFd, OwnedFd, bool)>,
     /// The task file, which can be read again, and what it says now.
@@ -63,7 +65,8 @@ pub(super) enum MetricsTarget {
 impl Settings {
     /// Takes over passed descriptors, so nothing else may have been opened before.
     pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
-        let Passed { listeners, manager } = Passed::take().map_err(Refusal::failed)?;
+        let Passed { listeners, stored_sockets, manager } =
+            Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
         for (index, control) in arguments.control.iter().enumerate() {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
@@ -101,6 +104,7 @@ impl Settings {
             server,
             socket,
             listeners,
+            stored_sockets,
             attached,
             tasks,
             keep: arguments.on_exit == OnExit::Keep,

@@ -73,22 +73,21 @@ impl Supervisor {
         let mut spec = wanted.on(&identity.spec());
         // Nobody is left to want it then.
         spec.die_with_supervisor = self.options.own_process;
-        let plan = self.spawner.plan_inside(&spec)?;
+        let terminal = matches!(wanted.streams, ExecStreams::Terminal(_));
+        let plan = self.spawner.plan_inside(&spec, terminal)?;
         let inside = if plan.has_namespaces() { Some(process_inside(run)?) } else { None };
         self.afford_exec()?;
         let Ends { ours, stdin, stdout, stderr } = make_ends(wanted.streams, plan.owner())?;
-        let terminal = matches!(wanted.streams, ExecStreams::Terminal(_));
         let output = Some(stdout.as_raw_fd());
         let streams = Streams {
             stdin: if terminal { output } else { stdin.as_ref().map(AsRawFd::as_raw_fd) },
             stdout: output,
             stderr: Some(stderr.as_ref().unwrap_or(&stdout).as_raw_fd()),
         };
-        self.execs.number += 1;
-        let number = self.execs.number;
+        let number = &mut self.execs.number;
         let Place { placement, leaf } = self.groups.place_exec(&leaf, number, contained)?;
         let entry = inside.as_ref().map(|process| Entry { process: process.as_fd() });
-        let made = self.spawner.spawn_exec(plan, streams, placement.as_ref(), entry, terminal);
+        let made = self.spawner.spawn_exec(&plan, &streams, placement.as_ref(), entry);
         match made {
             Ok((child, pipe)) => {
                 let start =

@@ -57,20 +57,17 @@ impl Spawner {
 
     /// Makes the process of a command that is run in the context of a task; `inside` has the task's
     /// namespaces, where it has some. It always gets memory of its own, since it joins a group that
-    /// lives. With `terminal` its streams are one, which becomes the controlling one of its
-    /// session. After an error nothing of it is left.
+    /// lives. After an error nothing of it is left.
     pub(crate) fn spawn_exec(
         &self,
-        plan: Plan,
-        streams: Streams,
+        plan: &Plan,
+        streams: &Streams,
         group: Option<&Placement>,
         inside: Option<Entry<'_>>,
-        terminal: bool,
     ) -> Result<(Child, StatusPipe), StartError> {
-        let plan = if terminal { plan.with_terminal() } else { plan };
         match inside {
-            Some(entry) => self.make_inside(&plan, &streams, group, entry),
-            None => self.make_copied(&plan, &streams, group),
+            Some(entry) => self.make_inside(plan, streams, group, entry),
+            None => self.make_copied(plan, streams, group),
         }
     }
 

@@ -127,7 +127,7 @@ fn a_command_enters_those_of_a_living_task() {
         let of_task = links(&main.pid.to_string());
         assert_ne!(of_task, links("self"));
         let script = "for n in pid mnt ipc uts net user; do readlink /proc/self/ns/$n; done";
-        let inside = spawner.plan_inside(&isolated(isolation, sh(script))).unwrap();
+        let inside = spawner.plan_inside(&isolated(isolation, sh(script)), false).unwrap();
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
         let streams = Streams { stdout: Some(writer.as_raw_fd()), ..Streams::default() };
         let entry = Entry { process: main.pidfd.as_ref().unwrap().as_fd() };
