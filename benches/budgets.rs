@@ -31,24 +31,26 @@ fn main() -> Outcome<()> {
     }
     let columns = ["what", "median", "least", "most"];
     let mut report = Report::new("budgets", &columns);
-    let pss = add(&mut report, "PSS without a task, KiB", pss, 0);
-    let ready = add(&mut report, "exec to READY=1, ms", ready, 2);
-    let bare = add(&mut report, "exec and exit of /bin/true, ms", bare, 2);
+    let (pss, _) = add(&mut report, "PSS without a task, KiB", pss, 0);
+    let (_, ready) = add(&mut report, "exec to READY=1, ms", ready, 2);
+    let (_, bare) = add(&mut report, "exec and exit of /bin/true, ms", bare, 2);
     report.target("PSS without a task, KiB", pss, Bound::AtMost(2048.0));
-    // A busy machine takes longer for everything: /bin/true takes 0.8 ms on a quiet one.
+    // The least of all rounds has met the fewest others on a busy machine; where even that has
+    // met some, so has that of /bin/true, which takes 0.8 ms on a quiet one.
     let most = 5.0 * (bare / 0.8).max(1.0);
-    report.target("exec to READY=1, ms", ready, Bound::AtMost(most));
+    report.target("exec to READY=1, ms, least", ready, Bound::AtMost(most));
     report.note(format!("N = {rounds}; the bound of the time grows with that of /bin/true"));
     report.finish(&arguments)
 }
 
-fn add(report: &mut Report, name: &str, values: Vec<f64>, digits: usize) -> f64 {
+/// The median and the least.
+fn add(report: &mut Report, name: &str, values: Vec<f64>, digits: usize) -> (f64, f64) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
     let median = harness::median(values);
     let cell = |value| Cell::Number(value, digits);
     report.row(vec![name.into(), cell(median), cell(least), cell(most)]);
-    median
+    (median, least)
 }
 
 fn milliseconds(begun: Instant) -> f64 {

@@ -52,10 +52,10 @@ fn play(role: &str, rest: &[String]) -> Outcome<()> {
 }
 
 fn measure(arguments: &Arguments) -> Outcome<()> {
-    // Each stream that is relayed takes two descriptors of the 20,000.
+    // Each stream that is relayed takes one or two descriptors of the 20,000.
     let counts: Vec<(usize, usize)> = arguments.size(
         vec![(0, 100), (0, 1_000), (2, 1_000)],
-        vec![(0, 100), (0, 1_000), (0, 10_000), (1, 9_500), (2, 4_700)],
+        vec![(0, 100), (0, 1_000), (0, 10_000), (1, 10_000), (2, 6_500)],
     );
     let idle = arguments.size(1_000, 5_000);
     let rounds = arguments.size(1, 3);
@@ -110,7 +110,7 @@ fn add(report: &mut Report, count: usize, output: &str, rounds: &[Figures]) {
         let name = format!("rate of the last 100 against the bare one's {at}");
         report.target(name, rate / bare_rate, Bound::AtLeast(0.9));
     }
-    if count >= 4_000 {
+    if count >= 10_000 {
         let most = if output == "discarded" { 1.0 } else { 1.5 };
         report.target(format!("supervisor PSS, KiB/task, {at}"), per_task, Bound::AtMost(most));
     }

@@ -93,7 +93,7 @@ class OstlerRotated(Ostler):
     logging = "in the daemon, stderr merged into stdout, rotated"
     sinks = ('stdout = {{ kind = "file", path = "{log}/{{index}}.out", max_size = "{bytes}", '
              'max_files = {files} }}\nstderr = "stdout"')
-    most = 9500               # two descriptors a task, of 20,000
+    most = 10000              # one or two descriptors a task, of 20,000
 
     def log_of(self, index):
         return self.path("log", f"{index}.out")
@@ -107,7 +107,7 @@ class OstlerTwoFiles(OstlerRotated):
         'stderr = "stdout"',
         'stderr = {{ kind = "file", path = "{log}/{{index}}.err", max_size = "{bytes}", '
         'max_files = {files} }}')
-    most = 4700               # four descriptors a task
+    most = 6500               # twice as many
 
 
 class OstlerDirect(Ostler):

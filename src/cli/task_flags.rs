@@ -144,8 +144,12 @@ fn setting<T>(value: Option<T>, running: bool) -> Setting<T> {
     }
 }
 
-/// `path`, made absolute by `current`.
+/// `path`, made absolute by `current`. An empty one, as of a variable that is not set, is not that
+/// directory: it stays as it is, to be refused.
 pub(crate) fn join(current: &str, path: &str) -> String {
+    if path.is_empty() {
+        return String::new();
+    }
     // Path::join keeps UTF-8 as it is.
     Path::new(current).join(path).to_string_lossy().into_owned()
 }
@@ -297,6 +301,15 @@ mod tests {
             (&["--mount", "/a:/b:rx"], "--mount: "),
             (&["--device", "/a:/b:rwm:x"], "--device: "),
             (&["--nice", "-21"], "nice: "),
+            (&["--root", ""], "isolation.root: "),
+            (&["--mount", ":/b"], "isolation.mounts[0].source: "),
+            (&["--device", ""], "isolation.devices[0].source: "),
+            (&["--net", ""], "isolation.net: "),
+            (&["--seccomp", ""], "isolation.seccomp: "),
+            (&["--landlock", ""], "isolation.landlock[0].path: "),
+            (&["--landlock", ":r"], "isolation.landlock[0].path: "),
+            (&["--work-dir", ""], "work_dir: "),
+            (&["--task-dir", ""], "task_dir: "),
         ] {
             let why = spec("launch", flags).expect_err("refused").to_string();
             assert!(why.starts_with(says), "{flags:?}: {why}");

@@ -166,7 +166,7 @@ impl Supervisor {
             log::warn!("the end of init {pid} will not be seen: {error}");
         }
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Init { pid, mark: Some(mark), pidfd });
+            run.init = Some(Box::new(Init { pid, mark: Some(mark), pidfd }));
         }
     }
 

@@ -262,12 +262,13 @@ impl Supervisor {
         {
             return Some(error);
         }
-        (!self.affords_streams(spec)).then(|| RequestError::Limit {
+        (!self.affords_descriptors(spec, false)).then(|| RequestError::Limit {
             limit: "descriptors",
             maximum: self.descriptor_limit,
             reason: format!(
-                "relayed streams cost one or two descriptors each, and {} are kept free: raise the \
-                 limit of open files, or use files without rotation, direct or discard",
+                "relayed streams cost one or two descriptors each, a pid namespace one, and {} are \
+                 kept free: raise the limit of open files, or use files without rotation, direct \
+                 or discard",
                 FDS_RESERVED.min(self.descriptor_limit / 4)
             ),
         })

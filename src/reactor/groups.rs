@@ -18,6 +18,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(1);
 const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
 /// How often what fails for another reason than processes in the group is tried again.
 const TRIES_MAX: u32 = 8;
+/// Names that are tried for the group of a command.
+const NAMES_MAX: u32 = 64;
 
 /// All groups of this supervisor.
 #[derive(Debug)]
@@ -227,11 +229,11 @@ impl Groups {
 
     /// Where a command that is run in a living run is put: into a group of its own inside that of
     /// the run, or else into that itself, and into the v1 groups of the run. `number` makes its
-    /// name.
+    /// name, and is raised while that is taken.
     pub(super) fn place_exec(
         &self,
         leaf: &str,
-        number: u64,
+        number: &mut u64,
         contained: bool,
     ) -> Result<Place, StartError> {
         let others = self.limits.groups(leaf);
@@ -242,12 +244,25 @@ impl Groups {
                 return Ok(Place { placement, leaf: None });
             }
         };
-        let own = format!("{leaf}/exec.{number}");
-        if let Ok(directory) = tree.make_group(&own) {
-            let placement = Placement::in_living(directory, tree.path().join(&own), others);
-            return Ok(Place { placement: Some(placement), leaf: Some(own) });
+        for _ in 0..NAMES_MAX {
+            *number += 1;
+            let own = format!("{leaf}/exec.{number}");
+            let made = match tree.make_group(&own) {
+                // Left by an earlier supervisor: what was in it was killed at the adoption.
+                Err(Errno::EEXIST) => tree.remove_group(&own).and_then(|()| tree.make_group(&own)),
+                made => made,
+            };
+            match made {
+                Ok(directory) => {
+                    let placement = Placement::in_living(directory, tree.path().join(&own), others);
+                    return Ok(Place { placement: Some(placement), leaf: Some(own) });
+                }
+                // It is not empty yet, or the task's own.
+                Err(Errno::EBUSY | Errno::EEXIST) => {}
+                Err(_) => break,
+            }
         }
-        // The task may have forbidden it (cgroup.max.depth), or taken the name.
+        // The task may have forbidden it (cgroup.max.depth).
         let path = tree.path().join(leaf);
         match tree.open_group(leaf) {
             Ok(directory) => {
@@ -303,6 +318,10 @@ impl Groups {
         let Ok(Some(tree)) = &self.tree else { return };
         for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
             let group = format!("{leaf}/{group}");
+            // Mostly all of it has died with that supervisor.
+            if tree.remove_group_recursively(&group).is_ok() {
+                continue;
+            }
             if let Err(errno) = tree.kill_group(&group) {
                 log::warn!("cannot kill cgroup {group}: {}", errno.desc());
             }

@@ -163,7 +163,7 @@ impl Supervisor {
         let pid = init.pid;
         tell(&init, init::LEAVE);
         self.runs.forget_pid(pid, task);
-        let key = self.left_inits.insert(init);
+        let key = self.left_inits.insert(*init);
         let Some(init) = self.left_inits.get(key) else { return };
         // The same descriptor, for somebody else.
         let source = init.pidfd.as_fd();

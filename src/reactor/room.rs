@@ -34,6 +34,9 @@ impl Supervisor {
             self.engine.shrink();
             self.relay.shrink();
             self.runs.shrink();
+            self.inputs.shrink_to_fit();
+            self.events.shrink_to_fit();
+            self.replies.shrink_to_fit();
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Run {
     /// The main process has ended, and how becomes known before this or not at all.
     pub(super) status_until: Option<Mono>,
     /// Process 1 of its own pid namespace, as long as it is not reaped.
-    pub(super) init: Option<Init>,
+    pub(super) init: Option<Box<Init>>,
     /// All but the init is gone, which the end of the run waits for: what is known of the OOM
     /// killer.
     pub(super) over: Option<Option<bool>>,
@@ -71,6 +71,9 @@ impl Run {
         }
     }
 }
+
+// Ten thousand of them are to fit into a few megabytes.
+const _: () = assert!(size_of::<Run>() <= 136);
 
 /// The init of a run.
 #[derive(Debug)]
@@ -178,7 +181,7 @@ impl Runs {
     ) -> Option<&mut Run> {
         let run = self.slots.get_mut(task.index())?.as_mut().filter(|run| run.task == task)?;
         let init = run.pidfd.take()?;
-        run.init = Some(Init { pid: run.pid, mark: run.mark.take(), pidfd: init });
+        run.init = Some(Box::new(Init { pid: run.pid, mark: run.mark.take(), pidfd: init }));
         self.unwatched -= usize::from(!run.watched);
         self.unwatched += usize::from(!watched);
         self.by_pid.insert(pid, task);

@@ -89,7 +89,7 @@ impl Supervisor {
         let spec = &*identity.spec();
         let plan = self.spawner.plan(spec)?;
         // Others may have been started since this one was asked for.
-        if !self.relay.has_opened(task) && !self.affords_streams(spec) {
+        if !self.affords_descriptors(spec, self.relay.has_opened(task)) {
             let what = "open the sinks: the descriptors that are left are kept free";
             return Err(start_error(Stage::Output, Errno::EMFILE, what));
         }
@@ -202,7 +202,13 @@ impl Supervisor {
             None => self.watch_process(key, pid, pidfd),
             Some(_) => {
                 unwatched = pidfd.as_ref().and_then(|pidfd| self.watch_init(key, pidfd).err());
-                (pidfd, unwatched.is_none())
+                let watched = unwatched.is_none();
+                if !pidfd.as_ref().is_some_and(|pidfd| self.leaves_enough(pidfd, 1)) {
+                    let what = "keep the init: the descriptors that are left are kept free";
+                    let error = start_error(Stage::Namespace, Errno::EMFILE, what);
+                    unwatched.get_or_insert(error);
+                }
+                (pidfd, watched)
             }
         };
         let (running, preparing) = (pipe.is_none(), inside.is_some());
@@ -376,14 +382,19 @@ impl Supervisor {
         }
     }
 
-    /// Whether the sinks of a task can be afforded.
-    pub(super) fn affords_streams(&self, spec: &TaskSpec) -> bool {
-        if Relay::descriptors_needed(spec, false) == 0 {
+    /// Whether the descriptors can be afforded that a task takes for as long as it runs.
+    pub(super) fn affords_descriptors(&self, spec: &TaskSpec, has_sinks: bool) -> bool {
+        let of_init = spec.isolation.as_deref().is_some_and(|isolation| isolation.pid);
+        let needed = |scarce| match has_sinks {
+            true => u64::from(of_init),
+            false => u64::from(of_init) + Relay::descriptors_needed(spec, scarce),
+        };
+        if needed(false) == 0 {
             return true;
         }
         // Descriptors are given out lowest first: below the first free one all are taken.
         let Some(taken) = own_process::first_free_descriptor(self.as_fd()) else { return false };
-        let needed = Relay::descriptors_needed(spec, taken >= scarce_from(self.descriptor_limit));
+        let needed = needed(taken >= scarce_from(self.descriptor_limit));
         let most = self.descriptor_limit.saturating_sub(self.reserve());
         taken.max(self.relay.descriptors()) + needed <= most
     }

@@ -67,8 +67,8 @@ impl Supervisor {
         while self.look_for_rests() {
             self.settle();
         }
-        self.give_back_room();
         events.append(&mut self.events);
+        self.give_back_room();
         match self.options.own_process {
             // The rest of it, with what the layers above do, is told before the next wait.
             true => self.health.woke = Some(started),

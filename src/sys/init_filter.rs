@@ -5,12 +5,13 @@ use super::program::{Filter, Instruction};
 use nix::libc;
 
 /// All that it does, its exec and a report of that one's failure included.
-const CALLS: [libc::c_long; 9] = [
+const CALLS: [libc::c_long; 10] = [
     libc::SYS_write,
     libc::SYS_execveat,
     libc::SYS_close_range,
     libc::SYS_prctl,
     libc::SYS_rt_sigtimedwait,
+    libc::SYS_kill,
     libc::SYS_pidfd_open,
     libc::SYS_ppoll,
     libc::SYS_wait4,
@@ -85,7 +86,7 @@ mod tests {
             assert_eq!(decide(0x4000_0003, call as u32), libc::SECCOMP_RET_KILL_PROCESS);
         }
         let refuse = libc::SECCOMP_RET_ERRNO | 1;
-        for call in [libc::SYS_openat, libc::SYS_mmap, libc::SYS_unshare, libc::SYS_kill] {
+        for call in [libc::SYS_openat, libc::SYS_mmap, libc::SYS_unshare, libc::SYS_clone] {
             assert_eq!(decide(ARCHITECTURE, call as u32), refuse, "{call}");
         }
         assert_eq!(decide(ARCHITECTURE, libc::SYS_wait4 as u32 | 1 << 30), refuse);

@@ -51,8 +51,9 @@ fn steps(spec: &TaskSpec, host: &Host, user: Option<&User>, own: Vec<Step>) -> V
     steps.extend(user.map(|user| Step::User(user.uid)));
     steps.push(Step::Capabilities(CapabilitySet::default()));
     let of_death = if spec.die_with_supervisor { Signal::KILL } else { init::LEAVE };
-    steps.push(Step::DeathSignal(of_death.number()));
-    steps.extend([Step::Signals, Step::InitSignals]);
+    // Blocked before it can come: the kernel drops what the first process of a namespace does not
+    // block, and it comes once.
+    steps.extend([Step::Signals, Step::InitSignals, Step::DeathSignal(of_death.number())]);
     let profile = spec.isolation.as_deref().and_then(|isolation| isolation.seccomp.as_deref());
     if profile.is_some_and(|profile| profile != "none") {
         steps.push(Step::Seccomp(init_filter::filter()));

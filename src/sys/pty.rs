@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::stat::{Mode, fchmod};
+#[cfg(feature = "control")]
 use nix::sys::termios::{SpecialCharacterIndices, tcgetattr};
 use nix::unistd::{Uid, fchown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

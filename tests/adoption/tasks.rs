@@ -2,6 +2,9 @@
 
 use crate::fixture::{Life, kernel_is_at_least, lines, lives, wait_for};
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 fn pid(status: &Value) -> u64 {
@@ -235,4 +238,32 @@ fn output_waits_for_a_sink_that_is_not_there() {
     let numbers = &written[..written.len() - 1];
     let expected: Vec<String> = (1..=numbers.len()).map(|number| number.to_string()).collect();
     assert_eq!(numbers, expected);
+}
+
+#[test]
+fn commands_of_a_daemon_that_was_killed_leave_no_group_in_the_way() {
+    let mut life = Life::new();
+    let status = life.launch("t", "exec sleep 600", json!({}));
+    let Some(group) = status["cgroup"].as_str() else {
+        return eprintln!("skipped: no cgroup v2 that is ours");
+    };
+    let inside = Path::new(group).join("exec.1");
+    // What the command has started outlives its daemon, or does not.
+    for (begun, script) in [("one", "exec sleep 600"), ("two", "setsid sleep 600 & exec sleep 600")]
+    {
+        let mut asking = UnixStream::connect(life.path("sock")).expect("it listens");
+        let script = format!("echo > {}; {script}", life.text_path(begun));
+        let parameters = json!({"name": "t", "command": "/bin/sh", "args": ["-c", script]});
+        let call = json!({"method": "org.ostler.Exec", "parameters": parameters});
+        asking.write_all(format!("{call}\0").as_bytes()).expect("sent");
+        wait_for("the command runs", || life.path(begun).exists());
+        life.kill_and_begin();
+        wait_for("nothing is left", || lines(&inside.join("cgroup.procs")).is_empty());
+        let args = ["-c", "grep -q /exec.1$ /proc/self/cgroup"];
+        let again = json!({"name": "t", "command": "/bin/sh", "args": args});
+        assert_eq!(life.call("Exec", again)["exit_code"], 0, "it has no group of its own");
+        assert!(!inside.exists(), "its group is left");
+        // Each daemon counts its commands from one.
+        life.kill_and_begin();
+    }
 }

@@ -267,6 +267,13 @@ fn at_the_command_line_streams_signals_and_the_code_are_passed_on() {
         exec(&["web", "yes"]).stdout(std::process::Stdio::piped()).spawn().expect("run");
     drop(lines.stdout.take());
     assert_eq!(lines.wait().expect("ended").code(), Some(141));
+    let full = std::fs::File::create("/dev/full").expect("a device");
+    let full = exec(&["web", "echo", "x"]).stdout(full).output().expect("run");
+    let why = "ostler: exec web: write to standard output: No space left on device\n";
+    assert_eq!(
+        (full.status.code(), String::from_utf8_lossy(&full.stderr).as_ref()),
+        (Some(125), why)
+    );
     node.wait_until_clean(node.descriptors());
     let script = format!("echo $$ >{}; exec sleep 1000", node.path("lost"));
     let mut lost = exec(&["web", "sh", "-c", &script]).spawn().expect("run");

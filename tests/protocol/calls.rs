@@ -152,18 +152,9 @@ fn every_error_has_its_name_and_parameters() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     let daemon = Daemon::start();
-    let unsupported = |feature: &str| {
-        let reason = "not available in this version";
-        ("org.ostler.Unsupported", json!({"feature": feature, "reason": reason}))
-    };
-    let isolated = |isolation: Value| json!({"task": {"command": "b", "isolation": isolation}});
-    let calls = [
-        ("Exec", json!({"name": "a", "command": "b"}), unsupported("Exec")),
-        ("Upgrade", json!({}), unsupported("Upgrade")),
-        ("Launch", isolated(json!({"root": "/srv"})), unsupported("isolation.root")),
-        ("Launch", isolated(json!({"pid": true})), unsupported("isolation.pid")),
-        ("Launch", isolated(json!({"net": "none"})), unsupported("isolation.net")),
-    ];
+    let reason = "not available in this version";
+    let parameters = json!({"feature": "Upgrade", "reason": reason});
+    let calls = [("Upgrade", json!({}), ("org.ostler.Unsupported", parameters))];
     expect_errors(&mut daemon.client(), calls);
 }
 

@@ -74,6 +74,31 @@ fn what_a_dead_child_has_burnt_and_an_orphan_count() {
 }
 
 #[test]
+fn an_orphan_in_a_session_of_its_own_counts_where_it_has_an_init() {
+    let daemon = Daemon::run(command(&[]));
+    let mut client = daemon.client();
+    let features = answer(&mut client, "Version", json!({}))["features"].take();
+    if !features.as_array().expect("a list").contains(&json!("namespaces")) {
+        return eprintln!("skipped: no namespaces");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let begun = directory.path().join("begun");
+    let orphan = format!("setsid sh -c \"echo > {}; exec sleep 300\" & exit", begun.display());
+    let mut task = shell("a", &format!("sh -c '{orphan}'; exec sleep 300"));
+    task["isolation"] = json!({"pid": true});
+    let main = launch(&mut client, task)["pid"].take();
+    wait_until("its parent is gone", || {
+        let name = std::fs::read_to_string(format!("/proc/{main}/comm"));
+        begun.exists() && name.is_ok_and(|name| name == "sleep\n")
+    });
+    wait_until("both count", || {
+        let stats = answer(&mut client, "Stats", json!({"by_pid": true}))["stats"][0].take();
+        let sleeping = stats["by_pid"].as_object().expect("each").len();
+        stats["total"]["processes"] == 2 && sleeping == 2
+    });
+}
+
+#[test]
 fn a_stream_comes_at_once_then_at_its_interval_and_ends_with_its_tasks() {
     let daemon = Daemon::start();
     let mut client = daemon.client();

@@ -4,11 +4,13 @@ use crate::sys::code_pages::CodePages;
 use crate::sys::own_process::give_back_free_memory;
 
 /// So many tasks more or fewer have moved enough memory for the allocator to be asked.
-const MANY: usize = 1024;
+const MANY: usize = 100;
 
 /// What is known of the memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// Once the daemon is ready.
+    code: Option<CodePages>,
     /// Tasks when memory was last given back.
     settled: usize,
     /// Tasks in the turn before.
@@ -17,24 +19,31 @@ pub(super) struct Memory {
 
 impl Memory {
     /// The daemon is ready: most of the code that has run will never run again, and what does comes
-    /// back from the page cache.
+    /// back from the page cache, in small blocks.
     pub(super) fn started() -> Memory {
-        give_back_free_memory();
-        CodePages::find().give_back();
-        Memory::default()
+        let memory = Memory { code: Some(CodePages::divide()), ..Memory::default() };
+        memory.give_back();
+        memory
     }
 
-    /// After each turn: once many tasks have come or gone and no more do, what their coming and
-    /// going has left free is given back.
-    pub(super) fn look(&mut self, tasks: usize) {
-        if self.is_settled(tasks) {
-            give_back_free_memory();
+    fn give_back(&self) {
+        give_back_free_memory();
+        if let Some(code) = &self.code {
+            code.give_back();
         }
     }
 
-    fn is_settled(&mut self, tasks: usize) -> bool {
-        let rests = std::mem::replace(&mut self.before, tasks) == tasks;
-        let now = rests && tasks.abs_diff(self.settled) >= MANY;
+    /// After each turn: once many tasks have come or gone and no more do, what their coming and
+    /// going has left free is given back. Not while a task file is `busy`: it holds all its tasks.
+    pub(super) fn look(&mut self, tasks: usize, busy: bool) {
+        if self.is_settled(tasks, busy) {
+            self.give_back();
+        }
+    }
+
+    fn is_settled(&mut self, tasks: usize, busy: bool) -> bool {
+        let rests = std::mem::replace(&mut self.before, tasks) == tasks && !busy;
+        let now = rests && tasks.abs_diff(self.settled) >= MANY.max(self.settled / 4);
         if now {
             self.settled = tasks;
         }
@@ -49,10 +58,13 @@ mod tests {
     #[test]
     fn memory_goes_back_after_many_tasks_have_come_or_gone() {
         let mut memory = Memory::default();
-        let told: Vec<usize> = [500, 500, 900, 2_000, 3_000, 3_000, 3_000, 2_500, 2_500, 1, 1, 0]
+        let told: Vec<usize> = [90, 90, 2_000, 3_000, 3_000, 3_000, 2_500, 2_500, 1, 1, 0]
             .into_iter()
-            .filter(|&tasks| memory.is_settled(tasks))
+            .filter(|&tasks| memory.is_settled(tasks, false))
             .collect();
         assert_eq!(told, [3_000, 1]);
+        let told = [500, 500, 500].map(|tasks| memory.is_settled(tasks, true));
+        assert_eq!(told, [false; 3], "a task file is busy");
+        assert!(memory.is_settled(500, false));
     }
 }

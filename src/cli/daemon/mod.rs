@@ -134,7 +134,7 @@ impl Daemon {
                 return Ok(());
             }
             self.metrics.dispatch(&mut self.supervisor);
-            self.memory.look(self.supervisor.tasks().len());
+            self.memory.look(self.supervisor.tasks().len(), self.tasks.is_reloading());
             let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
             self.turn(waits.into_iter().flatten().min(), &mut events)?;
         }

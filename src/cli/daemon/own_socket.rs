@@ -1,5 +1,5 @@
-//! The daemon's own socket: that of an earlier daemon where a service manager has stored it, so that
-//! clients need not notice that one has died.
+//! The daemon's own socket: that of an earlier daemon where a service manager has stored it, so
+//! that clients need not notice that one has died.
 
 use super::settings::Refusal;
 use crate::cli::notify::Notifier;

@@ -60,7 +60,7 @@ pub(super) struct Execs {
     ready: VecDeque<(ExecId, StreamKind)>,
     /// What output is read into.
     buffer: Vec<u8>,
-    /// Makes the name of the next group.
+    /// Of the last group.
     number: u64,
     /// Runs that are over but for their commands, and whether the OOM killer had a part in it.
     held: BTreeMap<TaskId, Option<bool>>,

@@ -84,8 +84,7 @@ impl Supervisor {
             stdout: output,
             stderr: Some(stderr.as_ref().unwrap_or(&stdout).as_raw_fd()),
         };
-        self.execs.number += 1;
-        let number = self.execs.number;
+        let number = &mut self.execs.number;
         let Place { placement, leaf } = self.groups.place_exec(&leaf, number, contained)?;
         let entry = inside.as_ref().map(|process| Entry { process: process.as_fd() });
         let made = self.spawner.spawn_exec(&plan, &streams, placement.as_ref(), entry);

@@ -8,6 +8,7 @@ use crate::reactor::descriptor_store::{Stored, StoredEnd, copy};
 use crate::reactor::token::Key;
 use crate::sys::pipe;
 use crate::vocabulary::{Sink, StreamKind, TaskSpec};
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 
 impl Relay {
@@ -26,8 +27,8 @@ impl Relay {
             let known = pipe::identity(fifo.fd()).ok().and_then(|id| self.store.sink(id));
             let run = known.filter(|known| known.kind == kind).map_or(run, |known| known.run);
             // Runs count from 1: without one, there is no name that is its own.
-            if run > 0 {
-                let run = *stream.stored_sink.get_or_insert(run);
+            if let Some(run) = NonZeroU64::new(run) {
+                let run = stream.stored_sink.get_or_insert(run).get();
                 // Not a reader: whether there is another one could not be told any more.
                 self.store.keep(sink_of(kind, run), || fifo.end_for_store());
             }
@@ -66,11 +67,11 @@ impl Relay {
     /// Takes out a stream, with all that is stored of it.
     pub(super) fn remove_stream(&mut self, key: Key) -> Option<Stream> {
         let mut stream = self.streams.remove(key)?;
-        let sources = stream.sources.iter().map(|source| source.run);
-        let runs: Vec<u64> = sources.chain(std::mem::take(&mut stream.ended)).collect();
+        let mut runs = stream.take_ended();
+        runs.extend(stream.sources.iter().map(|source| source.run));
         self.forget_sources(stream.kind, runs.into_iter());
         if let Some(run) = stream.stored_sink {
-            self.store.forget(sink_of(stream.kind, run));
+            self.store.forget(sink_of(stream.kind, run.get()));
         }
         Some(stream)
     }

@@ -11,9 +11,12 @@ use crate::vocabulary::limits::{
 };
 use crate::vocabulary::{Mono, StreamKind, TaskId};
 use nix::errno::Errno;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// One relayed stream. Both streams of a task with the same sink are one.
+/// One relayed stream. Both streams of a task with the same sink are one. What most have not is
+/// boxed.
+#[allow(clippy::box_collection)]
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) task: TaskId,
@@ -53,9 +56,9 @@ pub(super) struct Stream {
     /// A pipe had no writer any more when it was found: what was in it is gone.
     pub(super) lost_unseen: bool,
     /// Runs whose pipes are gone, and may still be stored.
-    pub(super) ended: Vec<u64>,
+    ended: Option<Box<Vec<u64>>>,
     /// The run under whose number the FIFO is stored that it writes to.
-    pub(super) stored_sink: Option<u64>,
+    pub(super) stored_sink: Option<NonZeroU64>,
 }
 
 /// What a stream has that cannot go on.
@@ -135,7 +138,7 @@ impl Stream {
             alone_since: Mono::default(),
             looks: 0,
             lost_unseen: false,
-            ended: Vec::new(),
+            ended: None,
             stored_sink: None,
         }
     }
@@ -149,6 +152,11 @@ impl Stream {
     /// Nothing can come any more, and nothing is left.
     pub(super) fn is_done(&self) -> bool {
         self.sources.is_empty() && self.leftover().is_empty()
+    }
+
+    /// The runs whose pipes have gone since the last time.
+    pub(super) fn take_ended(&mut self) -> Vec<u64> {
+        self.ended.take().map(|ended| *ended).unwrap_or_default()
     }
 
     fn leftover(&self) -> &[u8] {
@@ -235,7 +243,7 @@ impl Stream {
                 Step::Empty => index += 1,
                 Step::End => {
                     let source = self.sources.remove(index);
-                    self.ended.push(source.run);
+                    self.ended.get_or_insert_default().push(source.run);
                     source.discard();
                 }
                 Step::Stopped(refusal) => return Flow::Stopped(refusal),
@@ -381,3 +389,6 @@ fn move_bulk(source: &mut Source, fifo: &mut Fifo, budget: usize, moved: &mut us
         Err(_) => Bulk::Refused,
     }
 }
+
+// Both streams of ten thousand tasks are to fit into a few megabytes.
+const _: () = assert!(size_of::<Stream>() <= 128);

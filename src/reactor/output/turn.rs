@@ -69,10 +69,8 @@ impl Relay {
         stream.queued = false;
         let (moved, flow) = stream.pass(&mut self.look, now, until);
         self.relayed += moved as u64;
-        if !stream.ended.is_empty() {
-            let (kind, ended) = (stream.kind, std::mem::take(&mut stream.ended));
-            self.forget_sources(kind, ended.into_iter());
-        }
+        let (kind, ended) = (stream.kind, stream.take_ended());
+        self.forget_sources(kind, ended.into_iter());
         let Some(stream) = self.streams.get_mut(key) else { return };
         if std::mem::take(&mut stream.lost_unseen) {
             let (task, kind) = (stream.task, stream.kind);

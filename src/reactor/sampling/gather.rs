@@ -123,6 +123,7 @@ impl Gathering {
             new.incomplete = strays.are_incomplete();
             new.add((run.main == Main::Alive).then_some(run.pid));
             new.add(strays.of_leader(run.pid));
+            new.add_children_of_init(reader, run);
             // An orphan in a session of its own is known from when its parent lived.
             new.add(earlier.iter().flat_map(|earlier| earlier.clocks).map(|(pid, _)| *pid));
         } else if let Ok(tree) = system.tree {
@@ -139,6 +140,16 @@ impl Gathering {
                 && clocks.all(|&(pid, before)| cpu_clock(pid) == Some(before));
         }
         self.usage.cpu_us().is_some() && self.usage.cpu_us() == earlier.total.cpu_us()
+    }
+
+    /// Orphans of a pid namespace become those of its init, whatever their session.
+    fn add_children_of_init(&mut self, reader: &mut Reader, run: &Run) {
+        let Some(init) = &run.init else { return };
+        match ProcessList::of_children(reader, init.pid, 1) {
+            Ok(lists) => self.lists.extend(lists),
+            Err(Errno::ENOENT | Errno::ESRCH) => {}
+            Err(_) => self.incomplete = true,
+        }
     }
 
     fn add(&mut self, pids: impl IntoIterator<Item = Pid>) {

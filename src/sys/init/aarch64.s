@@ -13,18 +13,33 @@
     mov x0, #15
     adr x1, 6f
     svc 0
-    sub sp, sp, #144                    // siginfo_t, then the mask
+    sub sp, sp, #160                    // siginfo_t, then the mask, then a timespec
     mov x9, {mask}
     str x9, [sp, #128]
+    mov x9, {patience}
+    str x9, [sp, #136]
+    str xzr, [sp, #144]
+    add x19, sp, #136
 3:
-    mov x8, #137                        // rt_sigtimedwait(mask, info, NULL, 8)
+    mov x8, #137                        // rt_sigtimedwait(mask, info, x19, 8)
     add x0, sp, #128
     mov x1, sp
-    mov x2, #0
+    mov x2, x19
     mov x3, #8
     svc 0
     cmp x0, {signal}
+    b.eq 8f
+    cmn x0, #11                         // EAGAIN: the time is over
     b.ne 3b
+    mov x19, #0
+    mov x8, #129                        // kill(-1, 0)
+    mov x0, #-1
+    mov x1, #0
+    svc 0
+    cmn x0, #3                          // ESRCH: there is nobody else
+    b.eq 4f
+    b 3b
+8:
     ldr w9, [sp, #8]                    // si_code
     cbnz w9, 3b
     ldr w9, [sp, #16]                   // si_pid

@@ -13,18 +13,32 @@
     mov edi, 15
     lea rsi, [rip + 6f]
     syscall
-    sub rsp, 144                        // siginfo_t, then the mask
+    sub rsp, 160                        // siginfo_t, then the mask, then a timespec
     mov rax, {mask}
     mov [rsp + 128], rax
+    mov qword ptr [rsp + 136], {patience}
+    mov qword ptr [rsp + 144], 0
+    lea r12, [rsp + 136]
 3:
-    mov eax, 128                        // rt_sigtimedwait(mask, info, NULL, 8)
+    mov eax, 128                        // rt_sigtimedwait(mask, info, r12, 8)
     lea rdi, [rsp + 128]
     mov rsi, rsp
-    xor edx, edx
+    mov rdx, r12
     mov r10d, 8
     syscall
     cmp eax, {signal}
+    je 8f
+    cmp eax, -11                        // EAGAIN: the time is over
     jne 3b
+    xor r12d, r12d
+    mov eax, 62                         // kill(-1, 0)
+    mov rdi, -1
+    xor esi, esi
+    syscall
+    cmp eax, -3                         // ESRCH: there is nobody else
+    je 4f
+    jmp 3b
+8:
     cmp dword ptr [rsp + 8], 0          // si_code
     jne 3b
     cmp dword ptr [rsp + 16], 0         // si_pid

@@ -1,7 +1,7 @@
 //! A command whose streams are live: keys, sizes and signals go to it, what it writes comes back.
 
 use super::exit_code;
-use super::streams::{Closed, Outflow, channel};
+use super::streams::{Outflow, channel};
 use crate::cli::arguments::ExecArguments;
 use crate::cli::complain::complain;
 use crate::cli::failure::{Failure, OWN, TIMED_OUT};
@@ -169,14 +169,17 @@ impl Live {
             }
             What::Typed => self.take_input(),
             What::Sent => self.send(),
-            What::Stdout => {
-                if self.stdout.send() == Err(Closed) {
-                    return Ok(Some(BROKEN_PIPE));
+            What::Stdout => match self.stdout.send() {
+                Ok(()) => {}
+                Err(Errno::EPIPE) => return Ok(Some(BROKEN_PIPE)),
+                Err(errno) => {
+                    let why = format!("write to standard output: {}", errno.desc());
+                    return Err(Failure::Other(why));
                 }
-            }
+            },
             // Where standard error is closed there is nobody to tell.
             What::Stderr => {
-                if self.stderr.send() == Err(Closed) {
+                if self.stderr.send().is_err() {
                     self.stderr.queue().clear();
                 }
             }
@@ -236,7 +239,7 @@ impl Live {
     }
 
     fn send(&mut self) {
-        if self.to_daemon.send() == Err(Closed) {
+        if self.to_daemon.send().is_err() {
             // Why it is closed is read from the other direction.
             self.to_daemon.queue().clear();
             self.stdin = None;

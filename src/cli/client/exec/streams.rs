@@ -15,10 +15,6 @@ pub(super) struct Outflow {
     waiting: Vec<u8>,
 }
 
-/// Nobody takes them any more.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Closed;
-
 impl Outflow {
     /// To a descriptor of this process, which stays open.
     pub(super) fn to(fd: BorrowedFd<'_>) -> Result<Outflow, Failure> {
@@ -39,13 +35,16 @@ impl Outflow {
     }
 
     /// Sends what goes at once.
-    pub(super) fn send(&mut self) -> Result<(), Closed> {
+    ///
+    /// # Errors
+    /// Nobody takes them any more: EPIPE where the other side is closed.
+    pub(super) fn send(&mut self) -> Result<(), Errno> {
         while !self.waiting.is_empty() {
             match self.channel.write(&self.waiting) {
                 Ok(bytes) => drop(self.waiting.drain(..bytes)),
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                Err(_) => return Err(Closed),
+                Err(errno) => return Err(errno),
             }
         }
         Ok(())
