@@ -55,7 +55,7 @@ impl<'a> Message<'a> {
         }
         let mut message = Message { poll: true, ..Message::default() };
         let (mut keep, mut forget, mut name) = (false, false, None);
-        for line in text.lines() {
+        for line in text.split(['\n', '\r']) {
             match line {
                 "FDSTORE=1" => keep = true,
                 "FDSTOREREMOVE=1" => forget = true,
@@ -117,6 +117,8 @@ mod tests {
         let message = Message::parse(text.as_bytes()).unwrap();
         assert!(message.ready && message.names_main && !message.stopping);
         assert_eq!(message.passed_on, "READY=1\nSTATUS=a=b\nWATCHDOG=1\n");
+        let message = Message::parse(b"READY=1\rWATCHDOG=2\r").unwrap();
+        assert_eq!(message.passed_on, "READY=1\nWATCHDOG=2\n");
         let message = Message::parse(b"STOPPING=1\nREADY=0").unwrap();
         assert!(message.stopping && !message.ready);
     }

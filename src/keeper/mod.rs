@@ -40,6 +40,8 @@ pub(crate) const EXITS_NAME: &str = "ostler-exits";
 const MESSAGES_AT_ONCE: usize = 256;
 /// How long nothing happens before a sleep is taken for a long one.
 const AWAKE: Duration = Duration::from_secs(1);
+/// So many times when the daemon has ended.
+const LAST_ROUNDS: usize = 16;
 /// How long our own manager is waited for.
 const PATIENCE_SECONDS: i32 = 1;
 
@@ -208,7 +210,9 @@ impl Keeper {
         for key in ready {
             match key {
                 // What the daemon said last comes before its end.
-                MESSAGES => self.take_messages(),
+                MESSAGES => {
+                    self.take_messages();
+                }
                 SIGNALS => self.take_signals(),
                 ROOM => {
                     self.readiness.remove(self.exits.writer());
@@ -251,14 +255,19 @@ impl Keeper {
         }
     }
 
-    fn take_messages(&mut self) {
+    /// Whether there may be more.
+    fn take_messages(&mut self) -> bool {
         for _ in 0..MESSAGES_AT_ONCE {
             match self.receiver.receive() {
                 Ok(Some(datagram)) => self.take_message(datagram),
-                Ok(None) => return,
-                Err(errno) => return self.say(&format!("receive a message: {}", errno.desc())),
+                Ok(None) => return false,
+                Err(errno) => {
+                    self.say(&format!("receive a message: {}", errno.desc()));
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// Whatever is not kept of it is closed with it.
@@ -339,8 +348,12 @@ impl Keeper {
             Look::Ended(status) => status,
             Look::Gone => ExitStatus::Unknown,
         };
-        // The last that it said: no more can come of it.
-        self.take_messages();
+        // The last that it said. A queue is no longer than this unless others go on filling it.
+        for _ in 0..LAST_ROUNDS {
+            if !self.take_messages() {
+                break;
+            }
+        }
         reap::look(pid, None, Keep::Nothing);
         let lived = since.elapsed();
         let next = self.restarts.after(status, lived, self.told, self.served);
