@@ -37,6 +37,7 @@ fn a_task_reaches_neither_the_outside_nor_its_init() {
         }
     }
     assert!(lives(neighbour));
+    fixture.stop("neighbour", Duration::ZERO);
 }
 
 #[test]
@@ -52,6 +53,7 @@ fn a_task_that_kills_all_kills_itself_alone() {
     fixture.launch(named("t", isolated(pid(), sh(script))));
     assert_eq!(fixture.wait("t").exit.unwrap().status, ExitStatus::Exited(3));
     assert!(lives(neighbour));
+    fixture.stop("neighbour", Duration::ZERO);
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn a_path_leads_into_the_network_that_it_names() {
         assert_eq!(told, format!("net:[{inode}]\n"));
         std::fs::remove_file(&out).unwrap();
     }
+    fixture.stop("owner", std::time::Duration::ZERO);
 }
 
 struct Unmount<'a>(&'a Path);
