@@ -46,7 +46,8 @@ fn the_ends_of_orphans_are_told_to_the_next_daemon() {
         told.len() == 3
     });
     assert_eq!(told.get(&later), Some(&9));
-    assert!(!std::path::Path::new(&format!("/proc/{later}")).exists(), "it is reaped");
+    // It is told first.
+    wait_for("a reaped child", || !std::path::Path::new(&format!("/proc/{later}")).exists());
 }
 
 #[test]

@@ -83,7 +83,8 @@ fn tasks_that_end_under_the_next_daemon_are_told_by_the_keeper() {
     std::fs::write(node.path("go"), "").unwrap();
     check_code(&node.wait("web"), 9);
     check_lines(&std::fs::read_to_string(node.path("web.log")).unwrap(), 900);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it is reaped");
+    // It is told first.
+    wait_for("a reaped child", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     wait_for("an empty store", || node.stored() == 0);
 }
 
