@@ -87,8 +87,7 @@ fn a_terminal_that_nobody_has_open_is_not_hung_up() {
     let before = node.descriptors();
     let go = node.path("go");
     nix::unistd::mkfifo(go.as_str(), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-    let line =
-        format!("echo one; exec <&- >&- 2>&-; read x <{go}; echo two >/dev/tty; exit 6");
+    let line = format!("echo one; exec <&- >&- 2>&-; read x <{go}; echo two >/dev/tty; exit 6");
     let mut client = node.stream(&line, json!({"tty": true}));
     client.expect("one\r\n");
     // Opening waits for the other side, so that this is when the command has closed all it had.
