@@ -32,6 +32,8 @@ pub(crate) mod faults;
 pub(crate) mod file_watch;
 #[cfg(feature = "cli")]
 pub(crate) mod group;
+#[cfg(feature = "cli")]
+pub(crate) mod handed_descriptors;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
@@ -88,6 +90,8 @@ mod staging;
 #[cfg(feature = "control")]
 pub(crate) mod state_directory;
 mod status_pipe;
+#[cfg(feature = "cli")]
+pub(crate) mod successor;
 mod task_directory;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;

@@ -35,6 +35,40 @@ pub(super) struct LogFile {
     number: u64,
 }
 
+impl LogFile {
+    pub(super) fn of(file: File, number: u64) -> io::Result<LogFile> {
+        let metadata = file.metadata()?;
+        Ok(LogFile { identity: (metadata.dev(), metadata.ino()), number, file })
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+#[cfg(feature = "cli")]
+impl LogFiles {
+    /// The path of the sink, and how its files are called.
+    pub(crate) fn place(&self) -> (&Path, &'static str) {
+        let scheme = match self.scheme {
+            Scheme::Single => "single",
+            Scheme::Shift => "shift",
+            Scheme::Count => "count",
+        };
+        (&self.path, scheme)
+    }
+
+    pub(crate) fn at(path: PathBuf, scheme: &str) -> LogFiles {
+        let scheme = match scheme {
+            "shift" => Scheme::Shift,
+            "count" => Scheme::Count,
+            _ => Scheme::Single,
+        };
+        LogFiles { path, scheme }
+    }
+}
+
 impl LogFiles {
     pub(crate) fn of(sink: &FileSink) -> LogFiles {
         let scheme = match sink.numbering {
@@ -124,7 +158,6 @@ impl LogFiles {
 
     fn open(&self, path: &Path, number: u64) -> io::Result<Option<LogFile>> {
         let Some(file) = log_file::open(path)? else { return Ok(None) };
-        let metadata = file.metadata()?;
-        Ok(Some(LogFile { identity: (metadata.dev(), metadata.ino()), number, file }))
+        LogFile::of(file, number).map(Some)
     }
 }
