@@ -3,6 +3,8 @@
 mod api;
 mod ending;
 mod output;
+#[cfg(fuzzing)]
+mod pretend;
 mod start;
 
 pub use api::ExecEnds;
@@ -64,6 +66,8 @@ pub(super) struct Execs {
     number: u64,
     /// Runs that are over but for their commands, and whether the OOM killer had a part in it.
     held: BTreeMap<TaskId, Option<bool>>,
+    #[cfg(fuzzing)]
+    pretended: BTreeMap<ExecId, pretend::Pretended>,
 }
 
 impl Execs {
