@@ -26,6 +26,8 @@ mod oom;
 mod options;
 mod orphans;
 mod output;
+#[cfg(fuzzing)]
+mod pretend;
 mod room;
 mod run;
 #[cfg(feature = "stats")]
@@ -157,6 +159,8 @@ pub struct Supervisor {
     health: Health,
     /// By the stage of the groups.
     known_facts: [OnceCell<Facts>; 3],
+    #[cfg(fuzzing)]
+    pretence: Option<pretend::Pretence>,
 }
 
 /// What a deadline of the reactor's own is for.
@@ -271,6 +275,8 @@ impl Supervisor {
             sampler: Sampler::default(),
             health: Health::default(),
             known_facts: Default::default(),
+            #[cfg(fuzzing)]
+            pretence: None,
         })
     }
 

@@ -70,6 +70,13 @@ impl Supervisor {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
         let directory = StateDirectory::take(path)?;
+        if let Some(who) = directory.exposed() {
+            log::warn!(
+                "the state directory {:?} can be replaced by {who}: what stands in its journal is \
+                 what runs here",
+                directory.path()
+            );
+        }
         let options = Options { state_dir: Some(directory.path().to_owned()), ..options };
         let kept = reading::read(&directory.join(NAME))?;
         let journal = Journal::new(directory, kept.instance.clone());
