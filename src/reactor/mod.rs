@@ -224,15 +224,13 @@ impl Supervisor {
         let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
-        let relay = Relay::new(
-            poll.registry().try_clone()?,
-            RelayOptions {
-                scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
-                state_dir: options.state_dir.clone(),
-                refuse_inherit: options.refuse_inherit,
-            },
-            DescriptorStore::new(&manager),
-        );
+        let relay_options = RelayOptions {
+            scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
+            state_dir: options.state_dir.clone(),
+            refuse_inherit: options.refuse_inherit,
+        };
+        let store = DescriptorStore::new(&manager);
+        let relay = Relay::new(poll.registry().try_clone()?, relay_options, store);
         let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
