@@ -89,7 +89,8 @@ fn a_command_that_looks_like_a_line_of_proc_is_found_and_killed() {
     let ready = daemon.path("ready");
     // It leaves a child in a process group of its own, by whose session alone it is known.
     let line = format!(
-        "set -m; '{strange}' 300 & echo $! > {ready}.new; mv {ready}.new {ready}; exec '{strange}' 300"
+        "set -m; '{strange}' 300 & echo $! > {ready}.new; mv {ready}.new {ready}; \
+         exec '{strange}' 300"
     );
     let mut task = shell("strange", &line);
     task["env"] = json!(["PATH=/usr/bin:/bin"]);
