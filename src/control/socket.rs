@@ -86,15 +86,24 @@ impl Socket {
     /// # Errors
     /// When the file or the listener cannot be used.
     pub fn resume(path: &Path, name: &str, listener: &UnixListener) -> io::Result<Option<Socket>> {
+        let socket = Socket::go_on(path, name)?;
+        if socket.is_some() {
+            unix_socket::listen_again(listener)?;
+        }
+        Ok(socket)
+    }
+
+    /// Goes on with the socket that had this name. `None` where the file is another one by now.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn go_on(path: &Path, name: &str) -> io::Result<Option<Socket>> {
         let file = match unix_socket::pin(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        if stored_name(&file)? != name {
-            return Ok(None);
-        }
-        unix_socket::listen_again(listener)?;
-        Ok(Some(Socket { path: path.to_owned(), file }))
+        let is_same = stored_name(&file)? == name;
+        Ok(is_same.then(|| Socket { path: path.to_owned(), file }))
     }
 
     /// Where it is.

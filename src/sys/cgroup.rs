@@ -409,6 +409,12 @@ fn cannot(what: &str, path: &Path, errno: Errno) -> NoTree {
     NoTree(format!("cannot {what} {}: {}", path.display(), errno.desc()))
 }
 
+/// Whether this process has moved into the leaf of this tree.
+#[cfg(feature = "cli")]
+pub(crate) fn is_in_tree(mounted: &Mounted, tree: &Path) -> bool {
+    mounted.own.as_deref() == Some(&tree.join(LEAF))
+}
+
 /// Held by tests that count the groups of this process.
 #[cfg(test)]
 pub(crate) static COUNTED: std::sync::Mutex<()> = std::sync::Mutex::new(());

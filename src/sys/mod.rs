@@ -34,6 +34,8 @@ pub(crate) mod file_watch;
 pub mod fuzzing;
 #[cfg(feature = "cli")]
 pub(crate) mod group;
+#[cfg(feature = "cli")]
+pub(crate) mod handed_descriptors;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
@@ -90,6 +92,8 @@ mod staging;
 #[cfg(feature = "control")]
 pub(crate) mod state_directory;
 mod status_pipe;
+#[cfg(feature = "cli")]
+pub(crate) mod successor;
 mod task_directory;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;

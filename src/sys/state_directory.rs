@@ -9,6 +9,8 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
+#[cfg(feature = "cli")]
+use std::os::fd::RawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +25,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct StateDirectory {
     path: PathBuf,
     /// Held, not used.
-    _lock: Flock<File>,
+    #[cfg_attr(not(feature = "cli"), expect(dead_code))]
+    lock: Flock<File>,
 }
 
 impl StateDirectory {
@@ -47,7 +50,26 @@ impl StateDirectory {
         let path = found(&path)?;
         check(&path)?;
         let lock = lock(&path)?;
-        Ok(StateDirectory { path, _lock: lock })
+        Ok(StateDirectory { path, lock })
+    }
+
+    /// Goes on with the directory that the program before this one of the same process has locked.
+    ///
+    /// # Errors
+    /// This is not its lock.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on(path: &Path, lock: File) -> io::Result<StateDirectory> {
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            let text = format!("go on with the lock of {path:?}: {}", errno.desc());
+            io::Error::new(io::Error::from(errno).kind(), text)
+        })?;
+        Ok(StateDirectory { path: path.to_owned(), lock })
+    }
+
+    /// The number of the descriptor that holds the lock.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lock_number(&self) -> RawFd {
+        self.lock.as_raw_fd()
     }
 
     /// A file in it.

@@ -99,8 +99,10 @@ impl Drop for Fixture {
             let _ = self.supervisor.stop(task, None, Some(Duration::ZERO));
         }
         let start = Instant::now();
-        let lives =
-            |supervisor: &Supervisor| tasks.iter().any(|&task| supervisor.has_process(task));
+        let runs = |supervisor: &Supervisor, task| {
+            supervisor.status(task).is_some_and(|status| status.state != StateName::Exited)
+        };
+        let lives = |supervisor: &Supervisor| tasks.iter().any(|&task| runs(supervisor, task));
         while lives(&self.supervisor) && start.elapsed() < PATIENCE {
             let Ok(_) = self.supervisor.turn(Some(GLANCE), &mut self.events) else { return };
         }

@@ -37,6 +37,41 @@ pub(super) struct LogFile {
     number: u64,
 }
 
+impl LogFile {
+    pub(super) fn of(file: File, number: u64) -> io::Result<LogFile> {
+        let metadata = file.metadata()?;
+        Ok(LogFile { identity: (metadata.dev(), metadata.ino()), number, file })
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+#[cfg(feature = "cli")]
+impl LogFiles {
+    /// The path of the sink, the directory in which no link is followed, and how its files are
+    /// called.
+    pub(crate) fn place(&self) -> (&str, Option<&str>, &'static str) {
+        let scheme = match self.scheme {
+            Scheme::Single => "single",
+            Scheme::Shift => "shift",
+            Scheme::Count => "count",
+        };
+        (&self.path, self.task_dir.as_deref(), scheme)
+    }
+
+    pub(crate) fn at(path: String, task_dir: Option<String>, scheme: &str) -> LogFiles {
+        let scheme = match scheme {
+            "shift" => Scheme::Shift,
+            "count" => Scheme::Count,
+            _ => Scheme::Single,
+        };
+        LogFiles { path, task_dir, scheme }
+    }
+}
+
 impl LogFiles {
     /// Those of a task's sink.
     pub(crate) fn of(sink: &FileSink, task_dir: Option<&str>) -> LogFiles {
@@ -117,7 +152,6 @@ impl LogFiles {
     fn open(&self, path: &str, number: u64) -> io::Result<Option<LogFile>> {
         let opened = log_file::open(path, self.task_dir.as_deref())?;
         let Some(file) = opened else { return Ok(None) };
-        let metadata = file.metadata()?;
-        Ok(Some(LogFile { identity: (metadata.dev(), metadata.ino()), number, file }))
+        LogFile::of(file, number).map(Some)
     }
 }

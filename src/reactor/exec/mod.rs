@@ -2,6 +2,8 @@
 
 mod api;
 mod ending;
+#[cfg(feature = "cli")]
+mod handover;
 mod output;
 #[cfg(fuzzing)]
 mod pretend;
@@ -77,6 +79,13 @@ impl Execs {
     /// The command with this main process.
     pub(super) fn of_pid(&self, pid: Pid) -> Option<ExecId> {
         self.by_pid.get(&pid).copied()
+    }
+
+    /// The tasks in which a command is being started.
+    #[cfg(feature = "cli")]
+    pub(super) fn unfinished_starts(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let made = self.all.values().filter(|exec| exec.start.is_some()).map(|exec| exec.task);
+        made.chain(self.starts.iter().map(|(_, task, _)| *task))
     }
 
     /// Those whose end the loop does not tell.

@@ -8,6 +8,8 @@ mod adopt;
 mod budget;
 mod cut;
 mod durable;
+#[cfg(feature = "cli")]
+mod handover;
 mod look;
 mod open;
 mod rotation;
