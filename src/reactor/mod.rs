@@ -159,8 +159,6 @@ pub struct Supervisor {
     health: Health,
     /// By the stage of the groups.
     known_facts: [OnceCell<Facts>; 3],
-    #[cfg(fuzzing)]
-    pretence: Option<pretend::Pretence>,
 }
 
 /// What a deadline of the reactor's own is for.
@@ -273,8 +271,6 @@ impl Supervisor {
             sampler: Sampler::default(),
             health: Health::default(),
             known_facts: Default::default(),
-            #[cfg(fuzzing)]
-            pretence: None,
         })
     }
 
