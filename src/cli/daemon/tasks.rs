@@ -2,7 +2,7 @@
 //! when it is read again.
 
 use super::change::{Change, preview};
-use super::declared::{Changes, Declared, refusal};
+use super::declared::{Changes, Declaration, Declared, refusal};
 use super::settings;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
@@ -42,7 +42,8 @@ impl Tasks {
                 continue;
             }
             let name = Some(name.to_owned());
-            declared.insert(TaskSpec { name, ..status.identity.spec().into_owned() }, task);
+            let spec = TaskSpec { name, ..status.identity.spec().into_owned() };
+            declared.insert(Declaration::of(&spec), task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
         let change = (changes != Changes::default())
