@@ -7,6 +7,16 @@ use std::process::Command;
 
 #[test]
 fn the_same_holds_from_an_initramfs() {
+    in_machine(&[]);
+}
+
+/// Debian 12 has Linux 6.1.
+#[test]
+fn the_same_holds_from_an_initramfs_with_an_older_kernel() {
+    in_machine(&["--kernel", "bookworm"]);
+}
+
+fn in_machine(kernel: &[&str]) {
     if std::env::var_os(IN_VM).is_some() {
         return;
     }
@@ -23,6 +33,7 @@ fn the_same_holds_from_an_initramfs() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cgroup2-vm");
     let tests = std::env::current_exe().unwrap();
     let output = Command::new(script)
+        .args(kernel)
         .args(["--mem", "2048M", "--timeout", "900", "--file"])
         .arg(&tests)
         .args(["--file", env!("CARGO_BIN_EXE_ostler"), "--", "env"])

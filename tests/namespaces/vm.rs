@@ -6,6 +6,16 @@ use std::process::Command;
 
 #[test]
 fn the_same_holds_on_another_kernel() {
+    in_machine(&[]);
+}
+
+/// Debian 12 has Linux 6.1.
+#[test]
+fn the_same_holds_on_another_kernel_with_an_older_kernel() {
+    in_machine(&["--kernel", "bookworm"]);
+}
+
+fn in_machine(kernel: &[&str]) {
     if std::env::var_os(IN_VM).is_some() {
         return;
     }
@@ -22,6 +32,7 @@ fn the_same_holds_on_another_kernel() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cgroup2-vm");
     let tests = std::env::current_exe().unwrap();
     let output = Command::new(script)
+        .args(kernel)
         .args(["--mem", "2048M", "--timeout", "900", "--file"])
         .arg(&tests)
         .args(["--file", env!("CARGO_BIN_EXE_ostler"), "--", "env"])
