@@ -331,7 +331,7 @@ impl Upgraded {
         supervisor: &mut Supervisor,
         watches: &mut Watches,
     ) -> bool {
-        let over = self.ended.is_some();
+        let (over, terminal) = (self.ended.is_some(), self.terminal);
         let overrun = self.read_since >= LEFT_BYTES_MAX;
         let slot = self.slot(stream);
         let Some(end) = slot.as_mut().filter(|end| end.readable || over) else { return false };
@@ -339,6 +339,12 @@ impl Upgraded {
             Ok(bytes) if bytes > 0 && !overrun => scratch.get(..bytes).unwrap_or_default(),
             // Somebody may have the stream who is none of the command's processes.
             Err(Errno::EAGAIN) if !over => {
+                end.readable = false;
+                return false;
+            }
+            // Nobody has the terminal open. To close it would be to hang up, which ends a command
+            // that has closed its streams before it exits; and it can be opened again (/dev/tty).
+            Err(Errno::EIO) if !over && terminal => {
                 end.readable = false;
                 return false;
             }

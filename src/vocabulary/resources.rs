@@ -24,7 +24,7 @@ pub struct Resources {
     pub memory_swap_max: Option<Option<u64>>,
     /// `memory.oom.group`: the OOM killer ends every process of the task, not one of them.
     pub memory_oom_group: Option<bool>,
-    /// `pids.max`.
+    /// `pids.max`, 1 to 4,194,304.
     pub pids_max: Option<Option<u64>>,
     /// `io.weight`, 1 to 10000.
     pub io_weight: Option<Option<u64>>,

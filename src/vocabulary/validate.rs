@@ -187,6 +187,8 @@ fn validate_sink(stream: &str, sink: &Sink) -> Checked {
 
 /// The kernel counts at least 1 ms in at most 1 s.
 const CPU_MAX_MIN: f64 = 0.001;
+/// More processes no system has (PID_MAX_LIMIT), and pids.max takes no more.
+const PIDS_MAX: u64 = 4 << 20;
 
 impl Resources {
     /// Refuses values that no kernel takes.
@@ -202,8 +204,8 @@ impl Resources {
         if matches!(self.cpu_max, Some(Some(cores)) if cores < CPU_MAX_MIN) {
             return refuse("resources.cpu_max", "must be at least 0.001 cores, or -1");
         }
-        if self.pids_max == Some(Some(0)) {
-            return refuse("resources.pids_max", "must be above 0, or -1");
+        if matches!(self.pids_max, Some(Some(pids)) if !(1..=PIDS_MAX).contains(&pids)) {
+            return refuse("resources.pids_max", "must be 1 to 4194304, or -1");
         }
         if let Some(list) = &self.cpuset
             && !valid_cpu_list(list)

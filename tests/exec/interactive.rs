@@ -5,6 +5,7 @@ use crate::node::Node;
 use crate::shell::{PROMPT, Terminal};
 use crate::support::{PATIENCE, signal, wait_for};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -39,12 +40,28 @@ impl Desk {
         self.terminal.command("echo code $?").trim().to_owned()
     }
 
+    /// Waits until what is typed is neither echoed nor collected to lines by the terminal itself.
+    #[track_caller]
+    fn wait_until_raw(&self) {
+        wait_for("a raw terminal", || {
+            let modes = tcgetattr(&self.terminal.master).expect("modes");
+            !modes.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO)
+        });
+    }
+
     /// The client: the shell has no other child.
     fn client(&self) -> i32 {
         let shell = self.terminal.shell.id();
         let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
         children.expect("a shell").trim().parse().expect("one client")
     }
+}
+
+/// Whether the terminal of a process is its group's (`pgrp` and `tpgid` of proc_pid_stat(5)).
+fn is_in_the_foreground(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+    fields[2] == fields[5]
 }
 
 fn has(program: &str) -> bool {
@@ -69,6 +86,7 @@ fn a_shell_has_job_control() {
     terminal.send("sh -c 'echo begun $$; exec sleep 1000'\n");
     terminal.expect("begun");
     terminal.expect("begun ");
+    let sleeper = terminal.expect("\r\n").trim().to_owned();
     terminal.send("\x1a");
     terminal.expect("Stopped");
     terminal.expect("inner> ");
@@ -78,7 +96,8 @@ fn a_shell_has_job_control() {
     terminal.expect("inner> ");
     terminal.send("fg\n");
     terminal.expect("exec sleep 1000'\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    // The shell says what it goes on with before it gives it the terminal.
+    wait_for("a job in the foreground", || is_in_the_foreground(&sleeper));
     terminal.send("\x03");
     terminal.expect("inner> ");
     terminal.send("echo interrupted $?\n");
@@ -204,12 +223,8 @@ fn a_client_that_is_stopped_gives_the_terminal_back_and_takes_it_again() {
         desk.terminal.send("fg\n");
         desk.terminal.expect("$OSTLER exec");
         desk.terminal.expect("\r\n");
-        // Until the terminal is raw again it echoes what is typed.
-        wait_for("the client to go on", || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", desk.client()));
-            stat.is_ok_and(|stat| stat.contains(") S "))
-        });
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        // Until then the terminal echoes what is typed, and takes Ctrl-D for its own end.
+        desk.wait_until_raw();
         desk.terminal.send("two\n");
         desk.terminal.expect("two\r\n");
         desk.terminal.send("\x04");

@@ -79,6 +79,27 @@ fn keys_that_signal_reach_the_foreground() {
     assert_eq!(client.rest().3, 131);
 }
 
+/// As coreutils do that close their streams before they exit: to close our end then would hang up a
+/// command that is about to end well.
+#[test]
+fn a_terminal_that_nobody_has_open_is_not_hung_up() {
+    let node = Node::start();
+    let before = node.descriptors();
+    let go = node.path("go");
+    nix::unistd::mkfifo(go.as_str(), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let line = format!("echo one; exec <&- >&- 2>&-; read x <{go}; echo two >/dev/tty; exit 6");
+    let mut client = node.stream(&line, json!({"tty": true}));
+    client.expect("one\r\n");
+    // Opening waits for the other side, so that this is when the command has closed all it had.
+    let mut go = std::fs::File::create(&go).expect("a FIFO");
+    node.answers();
+    std::io::Write::write_all(&mut go, b"go\n").expect("written");
+    let (stdout, _, others, code) = client.rest();
+    assert_eq!((stdout.as_str(), code), ("two\r\n", 6));
+    assert_eq!(others, vec![END_OF_STDOUT, END_OF_STDERR]);
+    node.wait_until_clean(before);
+}
+
 #[test]
 fn what_was_written_last_is_not_lost() {
     let node = Node::start();

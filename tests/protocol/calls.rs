@@ -170,10 +170,12 @@ fn limits_are_changed_and_told() {
     assert_eq!(inspected["status"]["task"]["resources"], reply["resources"]);
     let unknown = json!({"name": "b", "resources": none});
     let zero = json!({"name": "a", "resources": {"pids_max": 0}});
-    let field = json!({"field": "resources.pids_max", "reason": "must be above 0, or -1"});
+    let many = json!({"name": "a", "resources": {"pids_max": 4_194_305}});
+    let field = json!({"field": "resources.pids_max", "reason": "must be 1 to 4194304, or -1"});
     let calls = [
         ("UpdateResources", unknown, ("org.ostler.NoSuchTask", json!({"name": "b"}))),
-        ("UpdateResources", zero, ("org.ostler.InvalidTask", field)),
+        ("UpdateResources", zero, ("org.ostler.InvalidTask", field.clone())),
+        ("UpdateResources", many, ("org.ostler.InvalidTask", field)),
     ];
     expect_errors(&mut client, calls);
 }
