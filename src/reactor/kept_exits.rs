@@ -9,6 +9,8 @@ use mio::{Interest, Poll};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What the keeper has told.
 #[derive(Debug)]
@@ -24,6 +26,12 @@ impl KeptExits {
         let reader = ExitReader::new(pipe.try_clone()?);
         register(poll, reader.as_fd(), Owner::KeptExits, Interest::READABLE)?;
         Ok(KeptExits { reader: Some(reader), known: HashMap::new() })
+    }
+
+    /// The pipe in which the keeper tells it.
+    #[cfg(feature = "cli")]
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.reader.as_ref().map(|reader| reader.as_fd().as_raw_fd())
     }
 
     /// Takes in what has been written since.

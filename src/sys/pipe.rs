@@ -279,6 +279,13 @@ pub(crate) fn set_capacity(fd: BorrowedFd<'_>, bytes: usize) -> Result<(), Errno
     fcntl(fd, FcntlArg::F_SETPIPE_SZ(bytes)).map(drop)
 }
 
+/// What a pipe can hold.
+#[cfg(feature = "cli")]
+pub(crate) fn capacity(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+    faults::check("fcntl")?;
+    fcntl(fd, FcntlArg::F_GETPIPE_SZ).map(|bytes| usize::try_from(bytes).unwrap_or_default())
+}
+
 /// Pages that the pipes of an unprivileged user may hold before new ones get one page only;
 /// `None`: no such limit, or not for us.
 pub(crate) fn user_pages_soft() -> Option<usize> {

@@ -141,6 +141,15 @@ pub const METRICS_CLIENTS_MAX: usize = 16;
 /// A collector that has not read its figures after this is let go.
 pub const METRICS_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A program that has not said after this whether it can take over cannot. Reading the state of
+/// 10,000 tasks takes a fraction of a second.
+pub const UPGRADE_ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever says more than this has something else to say.
+pub const UPGRADE_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Starts that are under way, and a task file that is being read again, are waited for so long
+/// before another program takes over.
+pub const UPGRADE_SETTLE_PATIENCE: Duration = Duration::from_secs(10);
+
 const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_BULK_BYTES);
 const _: () = assert!(RELAY_BULK_BYTES <= RELAY_TURN_BYTES);
 const _: () = assert!(LOG_TAIL_BYTES / 3 * 4 + 256 < MESSAGE_BYTES_MAX);

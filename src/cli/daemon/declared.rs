@@ -2,7 +2,9 @@
 
 use crate::cli::task_file::{Problem, TaskFile};
 use crate::control::ReloadRefusal;
-use crate::vocabulary::{InvalidField, TaskId, TaskSpec};
+use crate::reactor::Supervisor;
+use crate::vocabulary::{Identity, InvalidField, LaunchNumber, TaskId, TaskSpec};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
@@ -77,7 +79,50 @@ pub(super) struct Changes {
     pub(super) unchanged: u64,
 }
 
+/// A task of the file, for another program of this process.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub(super) struct HandedTask {
+    name: String,
+    launch: LaunchNumber,
+    /// As the file had it, and as it is, since its limits may have been changed.
+    declared: [u64; 2],
+    current: [u64; 2],
+}
+
 impl Declared {
+    pub(super) fn hand_over(&self, supervisor: &Supervisor) -> Vec<HandedTask> {
+        let handed = |(name, launched): (&String, &Launched)| {
+            let identity = supervisor.status(launched.task)?.identity;
+            Some(HandedTask {
+                name: name.clone(),
+                launch: identity.number,
+                declared: launched.spec.0,
+                current: Fingerprint::of(&named_spec(&identity)).0,
+            })
+        };
+        self.tasks.iter().filter_map(handed).collect()
+    }
+
+    /// Goes on with those of the program before this one.
+    pub(super) fn go_on(handed: Vec<HandedTask>, supervisor: &Supervisor) -> Declared {
+        let mut all = Declared::default();
+        for HandedTask { name, launch, declared, current } in handed {
+            let Some(task) = supervisor.find(&name) else { continue };
+            let Some(status) = supervisor.status(task) else { continue };
+            if status.identity.number != launch {
+                continue;
+            }
+            let spec = named_spec(&status.identity);
+            let same = Fingerprint::of(&spec).0 == current;
+            all.insert(Declaration::of(&spec), task);
+            if let Some(launched) = all.tasks.get_mut(&name).filter(|_| same) {
+                // Both programs mean the same by it.
+                launched.spec = Fingerprint(declared);
+            }
+        }
+        all
+    }
+
     /// A task of the file was launched.
     pub(super) fn insert(&mut self, declaration: Declaration, task: TaskId) {
         let Declaration { name, after, spec } = declaration;
@@ -121,6 +166,11 @@ impl Declared {
         changes.stop = living.map(|(name, _)| name.clone()).collect();
         changes
     }
+}
+
+/// The spec of a task as a file has it.
+pub(super) fn named_spec(identity: &Identity) -> TaskSpec {
+    TaskSpec { name: Some(identity.name.to_string()), ..identity.spec().into_owned() }
 }
 
 /// The first thing that is wrong with a file.

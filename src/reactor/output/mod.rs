@@ -9,6 +9,8 @@ mod budget;
 mod bulk;
 mod cut;
 mod durable;
+#[cfg(feature = "cli")]
+mod handover;
 mod look;
 mod open;
 mod rotation;

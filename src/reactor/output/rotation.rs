@@ -102,6 +102,42 @@ impl RotatedFile {
         })
     }
 
+    /// The current file, its number, and whether what is written goes to its end: for the program
+    /// that comes after this one.
+    #[cfg(feature = "cli")]
+    pub(super) fn place(&self) -> (Option<RawFd>, u64, bool) {
+        (self.file.as_ref().map(AsRawFd::as_raw_fd), self.number, self.appending)
+    }
+
+    /// Goes on in the file of the program before this one; without one it is open only while it is
+    /// written.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(
+        identity: &Arc<Identity>,
+        kind: StreamKind,
+        (sink, max_size): (&FileSink, u64),
+        owner: Option<Ids>,
+        (file, number, appending): (Option<OwnedFd>, u64, bool),
+    ) -> RotatedFile {
+        let size = file.as_ref().and_then(|file| file_size(file).ok()).unwrap_or_default();
+        RotatedFile {
+            identity: Arc::clone(identity),
+            kind,
+            numbering: sink.numbering,
+            max_files: sink.max_files,
+            max_size,
+            owner,
+            sparing: file.is_none(),
+            file,
+            appending,
+            number,
+            fill: Fill { size, line: 0 },
+            line_unknown: size > 0,
+            slow: false,
+            trouble: None,
+        }
+    }
+
     pub(super) fn path(&self) -> &str {
         self.identity.sink(self.kind).path().unwrap_or_default()
     }

@@ -57,6 +57,18 @@ impl Source {
         Ok((Source::new(fd, run, file), task_end))
     }
 
+    /// Our end of a pipe that the program before this one has made.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(
+        fd: OwnedFd,
+        state_dir: Option<&Path>,
+        (name, run, kind): (&str, u64, StreamKind),
+        orphaned: bool,
+    ) -> Source {
+        let file = state_dir.map(|dir| dir.join(path_of_pipe(name, run, kind)).into_boxed_path());
+        Source { orphaned, read_on: true, ..Source::new(fd, run, file) }
+    }
+
     fn new(fd: OwnedFd, run: u64, file: Option<Box<Path>>) -> Source {
         Source {
             fd,

@@ -160,8 +160,16 @@ impl Stream {
         self.ended.take().map(|ended| *ended).unwrap_or_default()
     }
 
-    fn leftover(&self) -> &[u8] {
+    pub(super) fn leftover(&self) -> &[u8] {
         self.held.as_ref().map_or(&[], |held| &held.leftover)
+    }
+
+    /// This was read by the program before this one, and refused by the target.
+    #[cfg(feature = "cli")]
+    pub(super) fn keep_leftover(&mut self, leftover: Vec<u8>) {
+        if !leftover.is_empty() {
+            self.held.get_or_insert_default().leftover = leftover;
+        }
     }
 
     pub(super) fn waiting(&self) -> Waiting {
