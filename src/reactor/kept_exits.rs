@@ -4,9 +4,8 @@
 use super::token::Owner;
 use super::{Supervisor, register};
 use crate::sys::exit_reader::{ExitReader, ExitRecord};
-use crate::vocabulary::{ExitStatus, Pid, ProcessMark};
+use crate::vocabulary::{ExitStatus, Ordered, Pid, ProcessMark};
 use mio::{Interest, Poll};
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,14 +15,14 @@ pub(super) struct KeptExits {
     /// None once the keeper has gone.
     reader: Option<ExitReader>,
     /// Told, and not taken down yet.
-    known: HashMap<Pid, Vec<ExitRecord>>,
+    known: Ordered<Pid, Vec<ExitRecord>>,
 }
 
 impl KeptExits {
     pub(super) fn new(poll: &Poll, pipe: &OwnedFd) -> io::Result<KeptExits> {
         let reader = ExitReader::new(pipe.try_clone()?);
         register(poll, reader.as_fd(), Owner::KeptExits, Interest::READABLE)?;
-        Ok(KeptExits { reader: Some(reader), known: HashMap::new() })
+        Ok(KeptExits { reader: Some(reader), known: Ordered::new() })
     }
 
     /// Takes in what has been written since.
@@ -32,7 +31,10 @@ impl KeptExits {
         match reader.look() {
             Ok(records) => {
                 for record in records {
-                    self.known.entry(record.pid).or_default().push(record);
+                    match self.known.get_mut(&record.pid) {
+                        Some(known) => known.push(record),
+                        None => drop(self.known.insert(record.pid, vec![record])),
+                    }
                 }
             }
             Err(errno) => {
@@ -55,7 +57,7 @@ impl KeptExits {
 
     /// All that was told has been taken down.
     fn consume(&mut self) {
-        self.known.clear();
+        self.known = Ordered::new();
         if let Some(reader) = &mut self.reader
             && let Err(errno) = reader.consume()
         {

@@ -52,7 +52,7 @@ use crate::sys::child_signal::ChildSignal;
 use crate::sys::pipe::Ids;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
-use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Reply, TaskId, Ticket};
+use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Ordered, Reply, TaskId, Ticket};
 use descriptor_store::DescriptorStore;
 use exec::Execs;
 use exits::Sweep;
@@ -69,7 +69,7 @@ use run::Runs;
 use sampling::Sampler;
 use start::{Starts, scarce_from};
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use store::Keeping;
@@ -139,7 +139,7 @@ pub struct Supervisor {
     descriptors_due: Option<Mono>,
     /// Adopted tasks whose sinks could not be opened: whose new files are to be, and their pipes,
     /// so that these outlive their writers.
-    held_up: HashMap<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
+    held_up: Ordered<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
@@ -255,7 +255,7 @@ impl Supervisor {
             resumed: false,
             kept_exits,
             descriptors_due: None,
-            held_up: HashMap::new(),
+            held_up: Ordered::new(),
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),
