@@ -165,6 +165,7 @@ impl Supervisor {
                 // At the end of the turn.
                 Due::Store => {}
                 Due::Descriptors => self.relay.retry_store(),
+                Due::Keeper => self.keeper_tells(),
             }
         }
         self.relay.expire(self.now.mono);
@@ -221,6 +222,10 @@ impl Supervisor {
     }
 
     fn perform(&mut self, task: TaskId, action: Action) {
+        #[cfg(fuzzing)]
+        if self.pretence().is_some() {
+            return self.pretend_to(task, action);
+        }
         match action {
             Action::Spawn { run } => self.starts.push(task, run),
             Action::AbortSpawn => self.abort_start(task),

@@ -11,7 +11,7 @@ mod oom_events;
 mod settings;
 mod stale;
 #[cfg(feature = "stats")]
-mod usage;
+pub(super) mod usage;
 mod v1;
 mod wanted;
 
@@ -26,8 +26,8 @@ use super::faults;
 use super::own_process::kernel_is_at_least;
 use crate::vocabulary::Pid;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
 use stale::{namespace_mark, sweep, tree_name};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,11 +72,15 @@ pub(crate) struct Mounted {
 
 /// Looks at /proc/self/mountinfo and /proc/self/cgroup.
 pub(crate) fn mounted() -> Mounted {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    // Anybody may mount something (FUSE) at a place whose name is no text.
+    let read = |path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     parse_mounted(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
 }
 
-fn parse_mounted(mountinfo: &str, cgroup: &str) -> Mounted {
+pub(super) fn parse_mounted(mountinfo: &str, cgroup: &str) -> Mounted {
     let mut v1 = false;
     let mut v2 = None;
     for line in mountinfo.lines() {
@@ -188,6 +192,14 @@ impl Tree {
             .filter_map(|group| group.file_name().into_string().ok())
             .filter(|name| name != LEAF)
             .collect()
+    }
+
+    /// Whether there may be groups in one of its groups: each adds a link. A listing costs ten
+    /// times as much.
+    pub(crate) fn may_have_groups_in(&self, name: &str) -> bool {
+        faults::check("fstatat").is_err()
+            || fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|found| found.st_nlink > 2)
     }
 
     /// Moves this process into a leaf made anew. The kernel compares kill counters of our own

@@ -30,6 +30,8 @@ pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
 pub(crate) mod file_watch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(feature = "cli")]
 pub(crate) mod group;
 #[cfg(feature = "cli")]
@@ -96,6 +98,7 @@ mod task_directory;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;
 pub mod testing;
+pub(crate) mod trusted_path;
 #[cfg(feature = "control")]
 pub(crate) mod unix_socket;
 mod user;

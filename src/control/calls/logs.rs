@@ -82,7 +82,7 @@ impl LogStream {
             });
             return Err(Failure::new("org.ostler.NotKept", parameters));
         };
-        let files = LogFiles::of(file);
+        let files = LogFiles::of(file, status.identity.task_dir());
         let mut tail = last_lines(&files, lines, LOG_TAIL_BYTES)
             .map_err(|error| unreadable(stream.as_str(), &file.path, &error))?;
         Ok(LogStream {

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// One of them.
@@ -38,7 +37,8 @@ pub(in crate::control) struct HandedList {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub(in crate::control) struct HandedLog {
     launch: LaunchNumber,
-    path: PathBuf,
+    path: String,
+    task_dir: Option<String>,
     scheme: String,
     /// Descriptor, number in its name, and how much of it was read.
     current: Option<(RawFd, u64, u64)>,
@@ -87,10 +87,11 @@ impl HandedPieces {
             Stream::Logs(log) => {
                 let (launch, tail, reader, more) = log.standing();
                 let (files, current) = reader.standing();
-                let (path, scheme) = files.place();
+                let (path, task_dir, scheme) = files.place();
                 HandedPieces::Logs(HandedLog {
                     launch,
                     path: path.to_owned(),
+                    task_dir: task_dir.map(str::to_owned),
                     scheme: scheme.to_owned(),
                     current,
                     has_tail: tail.is_some(),
@@ -168,13 +169,12 @@ impl HandedLog {
             }
             None => None,
         };
-        let shown = self.path.to_string_lossy().into_owned();
-        let files = LogFiles::at(self.path, &self.scheme);
+        let files = LogFiles::at(self.path.clone(), self.task_dir, &self.scheme);
         Some(LogStream::go_on(LogStanding {
             // One that was removed has ended, as this one has.
             task: launches.get(&self.launch).copied().unwrap_or(TaskId::new(u32::MAX, 0)),
             number: self.launch,
-            path: shown,
+            path: self.path,
             tail: self.has_tail.then_some(self.tail),
             reader: LogReader::go_on(files, current).ok()?,
             more: self.more,

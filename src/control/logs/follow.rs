@@ -116,7 +116,7 @@ mod tests {
         fn reader(&self, numbering: Numbering, lines: u64) -> (String, LogReader) {
             let path = self.path("log").to_string_lossy().into_owned();
             let sink = FileSink { max_size: Some(1), numbering, ..FileSink::new(path) };
-            let files = LogFiles::of(&sink);
+            let files = LogFiles::of(&sink, None);
             let mut tail = last_lines(&files, lines, 1000).unwrap();
             let data = std::mem::take(&mut tail.data);
             (String::from_utf8(data).unwrap(), LogReader::behind(files, tail))

@@ -5,6 +5,8 @@ mod ending;
 #[cfg(feature = "cli")]
 mod handover;
 mod output;
+#[cfg(fuzzing)]
+mod pretend;
 mod start;
 
 pub use api::ExecEnds;
@@ -66,6 +68,11 @@ pub(super) struct Execs {
     number: u64,
     /// Runs that are over but for their commands, and whether the OOM killer had a part in it.
     held: BTreeMap<TaskId, Option<bool>>,
+    #[cfg(fuzzing)]
+    pretended: BTreeMap<ExecId, pretend::Pretended>,
+    /// What is there in place of processes.
+    #[cfg(fuzzing)]
+    pub(super) pretence: Option<super::pretend::Pretence>,
 }
 
 impl Execs {
