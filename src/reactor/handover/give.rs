@@ -36,6 +36,7 @@ impl Supervisor {
             && self.events.is_empty()
             && self.replies.is_empty()
             && !self.execs.has_more()
+            && !self.unadopted.seeks_inits()
     }
 
     /// All that another program of this process needs to go on with it, beyond what

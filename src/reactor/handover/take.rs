@@ -9,7 +9,7 @@ use crate::reactor::token::Owner;
 use crate::reactor::{Due, Options, register};
 use crate::sys::handed_descriptors::HandedDescriptors;
 use crate::sys::{clock, own_process};
-use crate::vocabulary::limits::SINK_RETRY_MAX;
+use crate::vocabulary::limits::SINK_RETRY_FIRST;
 use crate::vocabulary::{Containment, ExecId, LaunchNumber, Pid, TaskId, cause};
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
@@ -118,8 +118,8 @@ impl Supervisor {
         for held in &handed.held {
             let Some(&task) = by_launch.get(&held.launch) else { continue };
             let pipes = held.pipes.iter().filter_map(|&number| descriptors.take(number));
-            self.unadopted.hold_up(task, held.owner, pipes.collect());
-            self.deadlines.add(self.now.mono + SINK_RETRY_MAX, Due::Streams(task));
+            self.unadopted.hold_up(task, held.owner, pipes.collect(), SINK_RETRY_FIRST);
+            self.deadlines.add(self.now.mono + SINK_RETRY_FIRST, Due::Streams(task));
         }
         for HandedAsking { ticket, launch, ask, deadline } in handed.asking.iter().copied() {
             if let Some(&task) = by_launch.get(&launch) {
@@ -206,21 +206,20 @@ impl Supervisor {
         process: Option<&Process>,
         descriptors: &mut HandedDescriptors,
     ) {
-        let Some((pid, number)) = handed.init else {
-            // Of an adopted run it may not be known yet whether there is one.
-            return if handed.adopted {
-                self.adopt_init(task, process)
-            };
-        };
+        let Some((pid, number)) = handed.init else { return };
         let (Some(pid), Some(pidfd)) = (Pid::new(pid), descriptors.take(number)) else { return };
+        let seen = self.watch_init(key_of(task), &pidfd);
+        if let Err(error) = &seen {
+            log::warn!("the end of init {pid} is looked for from time to time: {error}");
+            self.deadlines.add(self.now.mono, Due::Status(task));
+        }
         if !handed.adopted {
             self.runs.note_pid(pid, task);
         }
         let mark = process.and_then(|process| process.init).map(|(_, mark)| mark);
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Box::new(Init { pid, mark, pidfd, watched: false }));
+            run.init = Some(Box::new(Init { pid, mark, pidfd, watched: seen.is_ok() }));
         }
-        self.watch_adopted_init(task);
     }
 }
 
