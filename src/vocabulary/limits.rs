@@ -33,6 +33,9 @@ pub const SINK_RETRY_MAX: Duration = Duration::from_secs(5);
 /// The one buffer that relayed output passes through; also the most that one write to a regular
 /// file carries, since that write blocks the loop.
 pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
+/// The most that one call moves from a pipe into a regular file, as long as the file takes it
+/// quickly: fewer calls and fewer locks for each byte.
+pub const RELAY_BULK_BYTES: usize = 256 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
 /// How long all streams together may move bytes in one turn, so that calls are answered meanwhile:
@@ -87,6 +90,8 @@ pub const STORED_NAMES_BYTES_MAX: usize = 112 << 10;
 pub const STORE_WAITING_MAX: usize = 256;
 /// How soon such a message is sent again.
 pub const STORE_RETRY_DESCRIPTORS: Duration = Duration::from_millis(50);
+/// How soon what a keeper tells is looked at again, where not all of it could be read.
+pub const KEEPER_RETRY: Duration = Duration::from_millis(50);
 /// Longest message in either direction, the terminator included.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Connections at once, if the daemon is not told otherwise.
@@ -147,7 +152,8 @@ pub const UPGRADE_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// before another program takes over.
 pub const UPGRADE_SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 
-const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_TURN_BYTES);
+const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_BULK_BYTES);
+const _: () = assert!(RELAY_BULK_BYTES <= RELAY_TURN_BYTES);
 const _: () = assert!(LOG_TAIL_BYTES / 3 * 4 + 256 < MESSAGE_BYTES_MAX);
 const _: () = assert!(STREAM_QUEUE_BYTES + MESSAGE_BYTES_MAX <= SEND_QUEUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX + 32 <= 255);

@@ -22,6 +22,24 @@ struct Launched {
     spec: Fingerprint,
 }
 
+/// What is kept of a task of the file that is being launched.
+#[derive(Debug)]
+pub(super) struct Declaration {
+    pub(super) name: String,
+    after: Box<[String]>,
+    spec: Fingerprint,
+}
+
+impl Declaration {
+    pub(super) fn of(spec: &TaskSpec) -> Declaration {
+        Declaration {
+            name: spec.name.clone().unwrap_or_default(),
+            after: spec.after.clone().into(),
+            spec: Fingerprint::of(spec),
+        }
+    }
+}
+
 /// What tells one spec from another, in 16 bytes: a second copy of the specs of all tasks would be
 /// the most that the daemon keeps of them.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -96,7 +114,7 @@ impl Declared {
             }
             let spec = named_spec(&status.identity);
             let same = Fingerprint::of(&spec).0 == current;
-            all.insert(spec, task);
+            all.insert(Declaration::of(&spec), task);
             if let Some(launched) = all.tasks.get_mut(&name).filter(|_| same) {
                 // Both programs mean the same by it.
                 launched.spec = Fingerprint(declared);
@@ -106,10 +124,9 @@ impl Declared {
     }
 
     /// A task of the file was launched.
-    pub(super) fn insert(&mut self, spec: TaskSpec, task: TaskId) {
-        let fingerprint = Fingerprint::of(&spec);
-        let launched = Launched { task, after: spec.after.into(), spec: fingerprint };
-        self.tasks.insert(spec.name.unwrap_or_default(), launched);
+    pub(super) fn insert(&mut self, declaration: Declaration, task: TaskId) {
+        let Declaration { name, after, spec } = declaration;
+        self.tasks.insert(name, Launched { task, after, spec });
     }
 
     /// It is stopped for good, or being replaced.
@@ -211,7 +228,7 @@ mod tests {
         let mut living: BTreeMap<String, TaskId> = BTreeMap::new();
         for (number, spec) in (0..).zip(old.tasks) {
             living.insert(spec.name.clone().expect("a name"), id(number));
-            declared.insert(spec, id(number));
+            declared.insert(Declaration::of(&spec), id(number));
         }
         living.remove("removed");
         living.insert("replaced".to_owned(), id(90));

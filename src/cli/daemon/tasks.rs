@@ -2,7 +2,7 @@
 //! when it is read again.
 
 use super::change::{Change, preview};
-use super::declared::{Changes, Declared, HandedTask, named_spec, refusal};
+use super::declared::{Changes, Declaration, Declared, HandedTask, named_spec, refusal};
 use super::settings;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
@@ -41,7 +41,7 @@ impl Tasks {
                 }
                 continue;
             }
-            declared.insert(named_spec(&status.identity), task);
+            declared.insert(Declaration::of(&named_spec(&status.identity)), task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
         let change = (changes != Changes::default())

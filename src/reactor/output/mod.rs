@@ -6,6 +6,7 @@
 
 mod adopt;
 mod budget;
+mod bulk;
 mod cut;
 mod durable;
 #[cfg(feature = "cli")]

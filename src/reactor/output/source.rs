@@ -109,11 +109,6 @@ impl Source {
         pipe::waiting_bytes(self.fd()).unwrap_or(0) as u64
     }
 
-    /// Whether nothing is in it now.
-    pub(super) fn is_empty(&self) -> bool {
-        pipe::waiting_bytes(self.fd()) == Ok(0)
-    }
-
     /// Closes it, its name goes too. Merely dropped, it stays for the next supervisor.
     pub(super) fn discard(self) {
         if let Some(path) = &self.file
