@@ -45,6 +45,20 @@ struct HeldUp {
     wait: Duration,
 }
 
+#[cfg(feature = "cli")]
+impl Unadopted {
+    /// The tasks whose streams could not all be opened, with the owner of their files and our ends
+    /// of their pipes.
+    pub(super) fn held_up(&self) -> impl Iterator<Item = (TaskId, Option<Ids>, &[OwnedFd])> {
+        self.streams.iter().map(|(&task, held_up)| (task, held_up.owner, &*held_up._pipes))
+    }
+
+    /// Goes on with one of them.
+    pub(super) fn hold_up(&mut self, task: TaskId, owner: Option<Ids>, pipes: Vec<OwnedFd>) {
+        self.streams.insert(task, HeldUp { owner, _pipes: pipes, wait: SINK_RETRY_MAX });
+    }
+}
+
 /// A run that an earlier supervisor has left.
 struct Left {
     task: TaskId,
@@ -183,7 +197,7 @@ impl Supervisor {
     }
 
     /// Takes over the init of a run, where it has one that is still there.
-    fn adopt_init(&mut self, task: TaskId, process: Option<&Process>) {
+    pub(super) fn adopt_init(&mut self, task: TaskId, process: Option<&Process>) {
         if let Some(init) = process.and_then(|process| process.init) {
             self.unadopted.inits.insert(task, init);
             self.watch_adopted_init(task);

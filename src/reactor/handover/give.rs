@@ -53,9 +53,9 @@ impl Supervisor {
                 .collect(),
             ..HandedOver::default()
         };
-        for (&task, (owner, pipes)) in &self.held_up {
+        for (task, owner, pipes) in self.unadopted.held_up() {
             let pipes = pipes.iter().map(AsRawFd::as_raw_fd).collect();
-            let held = |launch| HandedHeld { launch, owner: *owner, pipes };
+            let held = |launch| HandedHeld { launch, owner, pipes };
             handed.held.extend(number(task).map(held));
         }
         for asking in self.engine.asking() {

@@ -112,13 +112,13 @@ impl Supervisor {
         self.adopt_groups(&leaves);
         for init in &handed.inits {
             if let (Some(pid), Some(pidfd)) = (Pid::new(init.pid), descriptors.take(init.pidfd)) {
-                self.follow_left_init(Init { pid, mark: None, pidfd });
+                self.follow_left_init(Init { pid, mark: None, pidfd, watched: false });
             }
         }
         for held in &handed.held {
             let Some(&task) = by_launch.get(&held.launch) else { continue };
             let pipes = held.pipes.iter().filter_map(|&number| descriptors.take(number));
-            self.held_up.insert(task, (held.owner, pipes.collect()));
+            self.unadopted.hold_up(task, held.owner, pipes.collect());
             self.deadlines.add(self.now.mono + SINK_RETRY_MAX, Due::Streams(task));
         }
         for HandedAsking { ticket, launch, ask, deadline } in handed.asking.iter().copied() {
@@ -206,18 +206,21 @@ impl Supervisor {
         process: Option<&Process>,
         descriptors: &mut HandedDescriptors,
     ) {
-        let Some((pid, number)) = handed.init else { return };
+        let Some((pid, number)) = handed.init else {
+            // Of an adopted run it may not be known yet whether there is one.
+            return if handed.adopted {
+                self.adopt_init(task, process)
+            };
+        };
         let (Some(pid), Some(pidfd)) = (Pid::new(pid), descriptors.take(number)) else { return };
-        if let Err(error) = self.watch_init(key_of(task), &pidfd) {
-            log::warn!("the end of init {pid} will not be seen: {error}");
-        }
         if !handed.adopted {
             self.runs.note_pid(pid, task);
         }
         let mark = process.and_then(|process| process.init).map(|(_, mark)| mark);
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Box::new(Init { pid, mark, pidfd }));
+            run.init = Some(Box::new(Init { pid, mark, pidfd, watched: false }));
         }
+        self.watch_adopted_init(task);
     }
 }
 
