@@ -6,7 +6,7 @@
 
 use crate::vocabulary::{
     Containment, Event, ExecId, ExecSpec, Executed, ExitStatus, Pid, Reply, RequestError,
-    Resources, Signal, StartError, StreamKind, TaskId, Ticket,
+    Resources, Signal, StartError, StreamKind, TaskId, Ticket, Wall,
 };
 
 /// What happened outside, about one task. An input for a task that is gone is ignored.
@@ -26,6 +26,13 @@ pub enum Input {
     StartFailed(StartError),
     /// The main process ended. May come before `ExecSucceeded`, and only once for each run.
     MainExited(ExitStatus),
+    /// The same, where it ended some time ago and somebody has kept how and when.
+    MainExitedBefore {
+        /// How it ended.
+        status: ExitStatus,
+        /// When.
+        time: Wall,
+    },
     /// No process of the run is left and its group is gone. Answers [`Action::KillAll`] after
     /// `MainExited` has been told, [`Action::AwaitEmpty`] and [`Action::LeaveRest`]; once for each
     /// run, however many of these were asked for.

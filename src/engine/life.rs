@@ -8,8 +8,8 @@ use super::task::{Abort, Cause, Ended, Main, Then};
 use super::waiting::Ask;
 use super::{Action, Engine, Input, Output, Work};
 use crate::vocabulary::{
-    Containment, EventKind, Exit, ExitStatus, Leftover, Now, Pid, Reply, RequestError, Signal,
-    StateName, StreamKind, TaskId,
+    Containment, EventKind, Exit, Leftover, Now, Reply, RequestError, Signal, StateName,
+    StreamKind, TaskId, Wall,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,16 @@ use std::time::Duration;
 impl Engine {
     /// What an input does in each state.
     pub(super) fn transition(&mut self, now: Now, id: TaskId, input: Input) {
+        match input {
+            Input::MainExitedBefore { status, time } => {
+                self.step(now, id, Input::MainExited(status), time);
+            }
+            input => self.step(now, id, input, now.wall),
+        }
+    }
+
+    /// The same; `time`: when it happened.
+    fn step(&mut self, now: Now, id: TaskId, input: Input, time: Wall) {
         let Some(task) = self.table.get(id) else { return };
         match (task.state, input) {
             // A run is made.
@@ -33,20 +43,20 @@ impl Engine {
             }
             (Starting { main: Some(main), .. }, Input::MainExited(status)) => {
                 self.started(now, id, main);
-                self.main_ended(now, id, main, status);
+                self.main_ended(now, id, Ended { pid: main, status, time });
             }
             (Starting { .. }, Input::StartFailed(error)) => self.start_failed(now, id, error),
 
             // Its main process ends.
             (Running { main }, Input::MainExited(status)) => {
-                self.main_ended(now, id, main, status);
+                self.main_ended(now, id, Ended { pid: main, status, time });
             }
             (Stopping { main: Main::Lives(main) }, Input::MainExited(status)) => {
-                let ended = Ended { pid: main, status, time: now.wall };
+                let ended = Ended { pid: main, status, time };
                 self.kill_rest(now, id, Main::Ended(ended));
             }
             (Killing { main: Main::Lives(main) }, Input::MainExited(status)) => {
-                self.killed(id, Ended { pid: main, status, time: now.wall });
+                self.killed(id, Ended { pid: main, status, time });
             }
 
             // The last of its processes ends, then its output.
@@ -81,8 +91,8 @@ impl Engine {
                 | Stopping { .. } | Killing { .. } | Leaving { .. } | Draining { .. }
                 | Backoff { .. } | Exited,
                 Input::Spawned { .. } | Input::ExecSucceeded | Input::StartFailed(_)
-                | Input::MainExited(_) | Input::Empty { .. } | Input::OutputSettled { .. }
-                | Input::Processes(_),
+                | Input::MainExited(_) | Input::MainExitedBefore { .. } | Input::Empty { .. }
+                | Input::OutputSettled { .. } | Input::Processes(_),
             ) => {}
         }
     }
@@ -106,9 +116,8 @@ impl Engine {
     }
 
     /// The main process of a run that was not being stopped has ended.
-    fn main_ended(&mut self, now: Now, id: TaskId, pid: Pid, status: ExitStatus) {
+    fn main_ended(&mut self, now: Now, id: TaskId, ended: Ended) {
         let Some(task) = self.table.get(id) else { return };
-        let ended = Ended { pid, status, time: now.wall };
         let leftover = match task.then {
             Then::Policy => task.identity.leftover(),
             // Its start was being taken back.

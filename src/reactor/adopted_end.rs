@@ -4,11 +4,14 @@
 
 use super::ending::kill_surely;
 use super::run::{Main, Rest, Run};
-use super::{Due, Supervisor};
+use super::start::key_of;
+use super::token::Owner;
+use super::{Due, Supervisor, register};
 use crate::sys::adopted::{self, Ending, Found};
 use crate::sys::{pidfd, processes};
 use crate::vocabulary::limits::STATUS_PATIENCE;
-use crate::vocabulary::{Containment, ExitStatus, Pid, Signal, TaskId};
+use crate::vocabulary::{Containment, ExitStatus, Pid, Signal, TaskId, Wall};
+use mio::Interest;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -25,8 +28,9 @@ impl Supervisor {
         let now = self.now.mono;
         let told = self.told_of_adopted(task);
         let Some(run) = self.runs.get_mut(task) else { return };
+        let time = told.map(|(_, time)| time);
         let ending = match (told, &run.pidfd, run.mark) {
-            (Some(status), _, _) => Ending::Ended(status),
+            (Some((status, _)), _, _) => Ending::Ended(status),
             (None, Some(fd), _) => adopted::ending(run.pid, fd.as_fd()),
             // Descriptors were scarce.
             (None, None, Some(mark)) => match adopted::find(run.pid, mark) {
@@ -38,10 +42,7 @@ impl Supervisor {
         };
         let status = match ending {
             Ending::Alive => {
-                if !run.watched {
-                    self.deadlines.add(now + UNWATCHED_LOOK, Due::Status(task));
-                }
-                return;
+                return self.adopted_lives(task);
             }
             Ending::Ended(status) => status,
             Ending::Unreaped if run.status_until.is_none_or(|until| now < until) => {
@@ -60,11 +61,32 @@ impl Supervisor {
             run.pidfd = None;
         }
         self.runs.forget_pid(pid, task);
-        self.tell_end(task, status);
+        self.tell_end(task, status, time);
     }
 
-    /// How an adopted main process has ended, if a keeper has told; an init above it ends alike.
-    fn told_of_adopted(&mut self, task: TaskId) -> Option<ExitStatus> {
+    /// The main process of an adopted run lives. Where descriptors were scarce, they may not be by
+    /// now.
+    fn adopted_lives(&mut self, task: TaskId) {
+        let Some(run) = self.runs.get_mut(task).filter(|run| !run.watched) else { return };
+        let kill = run.rest == Some(Rest::Killed);
+        let pidfd = run.pidfd.take().or_else(|| find_adopted(run).ok());
+        let pidfd = pidfd.filter(|fd| self.leaves_enough(fd, 2));
+        let owner = Owner::Process(key_of(task));
+        match pidfd {
+            Some(fd) if register(&self.poll, fd.as_fd(), owner, Interest::READABLE).is_ok() => {
+                self.runs.watch(task, fd);
+            }
+            _ => self.deadlines.add(self.now.mono + UNWATCHED_LOOK, Due::Status(task)),
+        }
+        if kill {
+            // There may have been no descriptor to kill it by.
+            self.kill_adopted(task);
+        }
+    }
+
+    /// How and when an adopted main process has ended, if a keeper has told; an init above it ends
+    /// alike.
+    fn told_of_adopted(&mut self, task: TaskId) -> Option<(ExitStatus, Wall)> {
         let run = self.runs.get(task)?;
         let main = (run.pid, run.mark);
         let init = run.init.as_ref().map(|init| (init.pid, init.mark));
@@ -146,14 +168,15 @@ pub(super) fn adopted_still_lives(run: &Run) -> bool {
     }
     match &run.pidfd {
         Some(fd) => adopted::ending(run.pid, fd.as_fd()) == Ending::Alive,
-        None => run.main == Main::Alive && find_adopted(run).is_some(),
+        None => run.main == Main::Alive && find_adopted(run).is_ok(),
     }
 }
 
-/// The main process of an adopted run for which no descriptor was kept.
-pub(super) fn find_adopted(run: &Run) -> Option<OwnedFd> {
-    match adopted::find(run.pid, run.mark?) {
-        Found::It(fd) => Some(fd),
-        Found::Gone | Found::Unknown(_) => None,
+/// The main process of an adopted run for which no descriptor was kept. ESRCH: it is gone.
+pub(super) fn find_adopted(run: &Run) -> Result<OwnedFd, Errno> {
+    match adopted::find(run.pid, run.mark.ok_or(Errno::ESRCH)?) {
+        Found::It(fd) => Ok(fd),
+        Found::Gone => Err(Errno::ESRCH),
+        Found::Unknown(errno) => Err(errno),
     }
 }

@@ -13,16 +13,37 @@ use crate::engine::{self, Config, Input, State};
 use crate::sys::adopted::{self, Found};
 use crate::sys::pipe::Ids;
 use crate::sys::{clock, own_process};
-use crate::vocabulary::limits::SINK_RETRY_MAX;
+use crate::vocabulary::limits::{SINK_RETRY_FIRST, SINK_RETRY_MAX};
 use crate::vocabulary::{
-    Containment, ExitStatus, Identity, LaunchNumber, Pid, Stage, StartError, StateName, TaskId,
-    Wall, cause,
+    Containment, ExitStatus, Identity, LaunchNumber, Pid, ProcessMark, Stage, StartError,
+    StateName, TaskId, Wall, cause,
 };
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What could not be taken over yet, and is tried again.
+#[derive(Debug, Default)]
+pub(super) struct Unadopted {
+    /// Inits of which it could not be told whether they are there.
+    inits: HashMap<TaskId, (Pid, ProcessMark)>,
+    /// The streams of tasks that could not all be opened.
+    streams: HashMap<TaskId, HeldUp>,
+}
+
+/// An adopted task whose streams could not all be opened.
+#[derive(Debug)]
+struct HeldUp {
+    /// Whose new files of its sinks are to be.
+    owner: Option<Ids>,
+    /// Our ends of its pipes, so that these outlive their writers.
+    _pipes: Vec<OwnedFd>,
+    /// How long was waited.
+    wait: Duration,
+}
 
 /// A run that an earlier supervisor has left.
 struct Left {
@@ -115,8 +136,8 @@ impl Supervisor {
                 let lives = self.adopt_main(left, main, process, None);
                 self.adopt_init(left.task, process);
                 if !lives {
-                    let status = self.status_of_gone(main, process);
-                    self.inputs.push_back((left.task, Input::MainExited(status)));
+                    let input = self.end_of_gone(main, process);
+                    self.inputs.push_back((left.task, input));
                 }
             }
             State::Lingering { ended }
@@ -150,23 +171,53 @@ impl Supervisor {
     }
 
     /// How a main process ended that is gone. Where an init stood above it, that has ended alike.
-    fn status_of_gone(&mut self, main: Pid, process: Option<&Process>) -> ExitStatus {
+    fn end_of_gone(&mut self, main: Pid, process: Option<&Process>) -> Input {
         let init = process.and_then(|process| process.init);
         let told = self
             .told_by_keeper(main, process.and_then(|process| process.mark))
             .or_else(|| init.and_then(|(pid, mark)| self.told_by_keeper(pid, Some(mark))));
-        told.unwrap_or(ExitStatus::Unknown)
+        match told {
+            Some((status, time)) => Input::MainExitedBefore { status, time },
+            None => Input::MainExited(ExitStatus::Unknown),
+        }
     }
 
     /// Takes over the init of a run, where it has one that is still there.
     fn adopt_init(&mut self, task: TaskId, process: Option<&Process>) {
-        let Some((pid, mark)) = process.and_then(|process| process.init) else { return };
-        let Found::It(pidfd) = adopted::find(pid, mark) else { return };
-        if let Err(error) = self.watch_init(key_of(task), &pidfd) {
-            log::warn!("the end of init {pid} will not be seen: {error}");
+        if let Some(init) = process.and_then(|process| process.init) {
+            self.unadopted.inits.insert(task, init);
+            self.watch_adopted_init(task);
         }
-        if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Box::new(Init { pid, mark: Some(mark), pidfd }));
+    }
+
+    /// Looks for the init of an adopted run as long as nobody knows whether it is there, and has
+    /// the loop watch it. Where that cannot be done now, time tells.
+    pub(super) fn watch_adopted_init(&mut self, task: TaskId) {
+        let mut is_sought = false;
+        if let Some((pid, mark)) = self.unadopted.inits.remove(&task)
+            && let Some(run) = self.runs.get_mut(task)
+        {
+            match adopted::find(pid, mark) {
+                Found::It(pidfd) => {
+                    let init = Init { pid, mark: Some(mark), pidfd, watched: false };
+                    run.init = Some(Box::new(init));
+                }
+                Found::Gone => {}
+                Found::Unknown(_) => {
+                    is_sought = true;
+                    self.unadopted.inits.insert(task, (pid, mark));
+                }
+            }
+        }
+        let init = self.runs.get_mut(task).and_then(|run| run.init.as_mut());
+        let is_watched = init.filter(|init| !init.watched).is_none_or(|init| {
+            let owner = Owner::Process(key_of(task));
+            let fd = init.pidfd.as_fd();
+            init.watched = register(&self.poll, fd, owner, Interest::READABLE).is_ok();
+            init.watched
+        });
+        if is_sought || !is_watched {
+            self.deadlines.add(self.now.mono + UNWATCHED_LOOK, Due::Status(task));
         }
     }
 
@@ -256,7 +307,7 @@ impl Supervisor {
             let Some(identity) = self.engine.identity(task).cloned() else { continue };
             let pipes = pipes.remove(&*identity.name).unwrap_or_default();
             let owner = processes.get(&identity.number).and_then(|process| process.owner);
-            self.adopt_streams_of(task, owner, pipes);
+            self.adopt_streams_of(task, owner, pipes, SINK_RETRY_FIRST);
         }
         for (name, pipes) in pipes {
             for (run, kind) in pipes {
@@ -265,23 +316,31 @@ impl Supervisor {
         }
     }
 
-    fn adopt_streams_of(&mut self, task: TaskId, owner: Option<Ids>, pipes: Vec<PipeLeft>) {
+    /// `wait`: how soon what fails is tried again.
+    fn adopt_streams_of(
+        &mut self,
+        task: TaskId,
+        owner: Option<Ids>,
+        pipes: Vec<PipeLeft>,
+        wait: Duration,
+    ) {
         let Some(identity) = self.engine.identity(task).cloned() else { return };
         let run = self.runs.get(task).map(|run| run.number);
         if !self.relay.adopt(self.now.mono, task, &identity, run, owner, pipes.clone()) {
-            let held = self.relay.hold(&identity.name, &pipes);
+            let pipes = self.relay.hold(&identity.name, &pipes);
             // Its task waits meanwhile, once its pipe is full.
-            self.held_up.insert(task, (owner, held));
-            self.deadlines.add(self.now.mono + SINK_RETRY_MAX, Due::Streams(task));
+            self.unadopted.streams.insert(task, HeldUp { owner, _pipes: pipes, wait });
+            self.deadlines.add(self.now.mono + wait, Due::Streams(task));
         }
     }
 
     /// Tries again to open the streams of a task that was taken over.
     pub(super) fn adopt_streams_again(&mut self, task: TaskId) {
-        let Some((owner, _held)) = self.held_up.remove(&task) else { return };
+        let Some(held_up) = self.unadopted.streams.remove(&task) else { return };
+        let HeldUp { owner, _pipes, wait } = held_up;
         let Some(identity) = self.engine.identity(task) else { return };
         let pipes = self.relay.pipes_left().remove(&*identity.name).unwrap_or_default();
-        self.adopt_streams_of(task, owner, pipes);
+        self.adopt_streams_of(task, owner, pipes, (wait * 2).min(SINK_RETRY_MAX));
         let state = self.engine.status(task).map(|status| status.state);
         if state == Some(StateName::Exited) {
             self.relay.close(self.now.mono, task);

@@ -5,7 +5,7 @@ use crate::sys::clock;
 use crate::vocabulary::limits::{FDS_RESERVED, LAUNCH_TIMEOUT_DEFAULT};
 use crate::vocabulary::{
     EventKind, Identity, IfExists, Reply, Request, RequestError, Resources, Signal, Sink, Status,
-    TaskId, TaskSpec, Ticket,
+    StreamKind, TaskId, TaskSpec, Ticket,
 };
 use std::time::Duration;
 
@@ -315,6 +315,12 @@ impl Supervisor {
     /// A task as it is now; `None` once it was removed.
     pub fn status(&self, task: TaskId) -> Option<Status> {
         self.engine.status(task)
+    }
+
+    /// The relayed streams of a task that no service manager stores: what is unread in their pipes
+    /// is lost if the task ends while no supervisor lives. None without a state directory.
+    pub fn not_stored(&self, task: TaskId) -> Vec<StreamKind> {
+        self.relay.not_stored(task)
     }
 
     /// Every task that is remembered.

@@ -12,7 +12,7 @@ use crate::engine::Input;
 use crate::sys::reap::{Keep, Look};
 use crate::sys::{pidfd, processes, reap};
 use crate::vocabulary::{
-    Containment, ExitStatus, Pid, RequestError, Signal, StateName, TaskId, Ticket,
+    Containment, ExitStatus, Pid, RequestError, Signal, StateName, TaskId, Ticket, Wall,
 };
 use nix::errno::Errno;
 use std::os::fd::AsFd;
@@ -47,17 +47,21 @@ impl Supervisor {
         if keep == Keep::Nothing || look == Look::Gone {
             self.main_is_gone(task);
         }
-        self.tell_end(task, status);
+        self.tell_end(task, status, None);
     }
 
-    /// The main process of a run has ended so.
-    pub(super) fn tell_end(&mut self, task: TaskId, status: ExitStatus) {
+    /// The main process of a run has ended so; without a time: now.
+    pub(super) fn tell_end(&mut self, task: TaskId, status: ExitStatus, time: Option<Wall>) {
         let Some(run) = self.runs.get(task) else { return };
         let (starting, killed) = (run.start.is_some(), run.rest == Some(Rest::Killed));
         if starting && self.start_ended(task) {
             return;
         }
-        self.inputs.push_back((task, Input::MainExited(status)));
+        let input = match time {
+            Some(time) => Input::MainExitedBefore { status, time },
+            None => Input::MainExited(status),
+        };
+        self.inputs.push_back((task, input));
         if killed {
             self.end_rest(task);
         }
@@ -222,6 +226,7 @@ impl Supervisor {
         if self.execs.holds(task, oom_killed) {
             return self.look_at_groups_of_execs(Some(task));
         }
+        self.watch_adopted_init(task);
         self.kill_init(task);
         if !self.reap_init(task) {
             if let Some(run) = self.runs.get_mut(task) {
@@ -336,9 +341,9 @@ impl Supervisor {
 pub(super) fn kill_main(run: &super::run::Run, signal: Signal) -> Result<(), Errno> {
     match (&run.pidfd, run.main) {
         (Some(fd), _) => pidfd::send_signal(fd.as_fd(), signal),
-        (None, Main::Alive) if run.adopted => find_adopted(run)
-            .ok_or(Errno::ESRCH)
-            .and_then(|fd| pidfd::send_signal(fd.as_fd(), signal)),
+        (None, Main::Alive) if run.adopted => {
+            find_adopted(run).and_then(|fd| pidfd::send_signal(fd.as_fd(), signal))
+        }
         (None, Main::Alive) => processes::kill(run.pid, signal),
         (None, Main::Zombie | Main::Gone) => Err(Errno::ESRCH),
     }

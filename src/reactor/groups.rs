@@ -331,6 +331,9 @@ impl Groups {
     /// Kills the commands that an earlier supervisor ran in a task: who asked for them is gone.
     pub(super) fn kill_commands(&self, leaf: &str) {
         let Ok(Some(tree)) = &self.tree else { return };
+        if !tree.may_have_groups_in(leaf) {
+            return;
+        }
         for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
             let group = format!("{leaf}/{group}");
             // Mostly all of it has died with that supervisor.

@@ -133,6 +133,7 @@ impl Supervisor {
 
     /// The init may have ended, which a run that is over waits for.
     pub(super) fn init_ended(&mut self, task: TaskId) {
+        self.watch_adopted_init(task);
         if self.runs.get(task).is_none_or(|run| run.init.is_none()) || !self.reap_init(task) {
             return;
         }

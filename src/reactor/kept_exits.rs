@@ -2,9 +2,10 @@
 //! status of each before it reaps it.
 
 use super::token::Owner;
-use super::{Supervisor, register};
+use super::{Due, Supervisor, register};
 use crate::sys::exit_reader::{ExitReader, ExitRecord};
-use crate::vocabulary::{ExitStatus, Pid, ProcessMark};
+use crate::vocabulary::limits::KEEPER_RETRY;
+use crate::vocabulary::{ExitStatus, Pid, ProcessMark, Wall};
 use mio::{Interest, Poll};
 use std::collections::HashMap;
 use std::io;
@@ -19,13 +20,18 @@ pub(super) struct KeptExits {
     reader: Option<ExitReader>,
     /// Told, and not taken down yet.
     known: HashMap<Pid, Vec<ExitRecord>>,
+    /// There may be more than could be read.
+    more: bool,
+    /// It was said that nothing can be read for now.
+    failure_told: bool,
 }
 
 impl KeptExits {
     pub(super) fn new(poll: &Poll, pipe: &OwnedFd) -> io::Result<KeptExits> {
         let reader = ExitReader::new(pipe.try_clone()?);
         register(poll, reader.as_fd(), Owner::KeptExits, Interest::READABLE)?;
-        Ok(KeptExits { reader: Some(reader), known: HashMap::new() })
+        let known = HashMap::new();
+        Ok(KeptExits { reader: Some(reader), known, more: false, failure_told: false })
     }
 
     /// The pipe in which the keeper tells it.
@@ -39,47 +45,53 @@ impl KeptExits {
         let Some(reader) = &mut self.reader else { return };
         match reader.look() {
             Ok(records) => {
+                self.failure_told = false;
                 for record in records {
                     self.known.entry(record.pid).or_default().push(record);
                 }
             }
+            // Descriptors or memory are scarce: what was told waits.
             Err(errno) => {
-                log::error!(
-                    "what the keeper tells cannot be read ({}): how adopted tasks end may not \
-                     become known",
-                    errno.desc()
-                );
-                self.reader = None;
+                self.more = true;
+                if !std::mem::replace(&mut self.failure_told, true) {
+                    log::warn!(
+                        "what the keeper tells cannot be read, trying again: {}",
+                        errno.desc()
+                    );
+                }
             }
         }
     }
 
-    /// How this process has ended, if the keeper has told.
-    fn find(&mut self, pid: Pid, mark: ProcessMark) -> Option<ExitStatus> {
+    /// How and when this process has ended, if the keeper has told.
+    fn find(&mut self, pid: Pid, mark: ProcessMark) -> Option<(ExitStatus, Wall)> {
         self.take_in();
         let records = self.known.get(&pid)?;
-        records.iter().find(|record| record.is_of(mark)).map(|record| record.status)
+        let record = records.iter().find(|record| record.is_of(mark))?;
+        Some((record.status, record.time))
     }
 
     /// All that was told has been taken down.
     fn consume(&mut self) {
         self.known.clear();
-        if let Some(reader) = &mut self.reader
-            && let Err(errno) = reader.consume()
-        {
-            log::error!("what the keeper tells cannot be consumed: {}", errno.desc());
-            self.reader = None;
+        let Some(reader) = &mut self.reader else { return };
+        match reader.consume() {
+            Ok(()) => self.more = reader.has_more(),
+            Err(errno) => {
+                log::error!("what the keeper tells cannot be consumed: {}", errno.desc());
+                self.reader = None;
+            }
         }
     }
 }
 
 impl Supervisor {
-    /// How a process has ended that an earlier supervisor has made, if a keeper has told.
+    /// How and when a process has ended that an earlier supervisor has made, if a keeper has told.
     pub(super) fn told_by_keeper(
         &mut self,
         pid: Pid,
         mark: Option<ProcessMark>,
-    ) -> Option<ExitStatus> {
+    ) -> Option<(ExitStatus, Wall)> {
         self.kept_exits.as_mut()?.find(pid, mark?)
     }
 
@@ -98,6 +110,17 @@ impl Supervisor {
                  end before it is there, and what is unread in their pipes is lost then"
             );
             exits.reader = None;
+        }
+        self.read_keeper_again();
+    }
+
+    /// Looks once more after a while, where there may be more than could be read.
+    fn read_keeper_again(&mut self) {
+        if let Some(exits) = &mut self.kept_exits
+            && std::mem::take(&mut exits.more)
+            && exits.reader.is_some()
+        {
+            self.deadlines.add(self.now.mono + KEEPER_RETRY, Due::Keeper);
         }
     }
 
@@ -121,6 +144,7 @@ impl Supervisor {
             && !exits.known.is_empty()
         {
             exits.consume();
+            self.read_keeper_again();
         }
     }
 }

@@ -60,10 +60,10 @@ pub use watch::{Ready, WatchId};
 
 use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
-use crate::sys::pipe::Ids;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
 use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Reply, TaskId, Ticket};
+use adoption::Unadopted;
 use descriptor_store::DescriptorStore;
 use exec::Execs;
 use exits::Sweep;
@@ -80,9 +80,9 @@ use run::Runs;
 use sampling::Sampler;
 use start::{Starts, scarce_from};
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use store::Keeping;
 use token::Owner;
 use turn::Health;
@@ -150,17 +150,14 @@ pub struct Supervisor {
     kept_exits: Option<KeptExits>,
     /// When descriptors are sent again that could not be stored.
     descriptors_due: Option<Mono>,
-    /// Adopted tasks whose sinks could not be opened: whose new files are to be, and their pipes,
-    /// so that these outlive their writers.
-    held_up: HashMap<TaskId, (Option<Ids>, Vec<OwnedFd>)>,
+    /// What of earlier tasks could not be taken over yet.
+    unadopted: Unadopted,
     relay_has_more: bool,
     #[cfg(feature = "stats")]
     sampler: Sampler,
     health: Health,
     /// By the stage of the groups.
     known_facts: [OnceCell<Facts>; 3],
-    #[cfg(fuzzing)]
-    pretence: Option<pretend::Pretence>,
 }
 
 /// What a deadline of the reactor's own is for.
@@ -186,6 +183,8 @@ enum Due {
     Store,
     /// Try again to have descriptors stored.
     Descriptors,
+    /// Look again at what a keeper tells.
+    Keeper,
 }
 
 impl Supervisor {
@@ -267,14 +266,12 @@ impl Supervisor {
             resumed: false,
             kept_exits,
             descriptors_due: None,
-            held_up: HashMap::new(),
+            unadopted: Unadopted::default(),
             relay_has_more: false,
             #[cfg(feature = "stats")]
             sampler: Sampler::default(),
             health: Health::default(),
             known_facts: Default::default(),
-            #[cfg(fuzzing)]
-            pretence: None,
         })
     }
 

@@ -61,7 +61,7 @@ impl Supervisor {
     /// From now on nothing is done: these bytes decide what is answered.
     #[doc(hidden)]
     pub fn pretend(&mut self, chances: &[u8]) {
-        self.pretence = Some(Pretence { chances: chances.to_vec(), ..Pretence::default() });
+        self.execs.pretence = Some(Pretence { chances: chances.to_vec(), ..Pretence::default() });
     }
 
     /// Time passes at once.
@@ -73,7 +73,7 @@ impl Supervisor {
     /// Something happens to one of the runs and commands, by its place among them.
     #[doc(hidden)]
     pub fn pretend_happening(&mut self, which: usize) {
-        let Some(pretence) = &mut self.pretence else { return };
+        let Some(pretence) = &mut self.execs.pretence else { return };
         let count = pretence.runs.len();
         match which.checked_rem(count + self.execs.pretended()) {
             Some(which) if which >= count => self.pretend_exec_happening(which - count),
@@ -83,11 +83,11 @@ impl Supervisor {
     }
 
     pub(super) fn pretence(&mut self) -> Option<&mut Pretence> {
-        self.pretence.as_mut()
+        self.execs.pretence.as_mut()
     }
 
     fn run_happens(&mut self, which: usize) {
-        let Some(pretence) = &mut self.pretence else { return };
+        let Some(pretence) = &mut self.execs.pretence else { return };
         let chance = pretence.chance();
         let Some((&task, run)) = pretence.runs.iter_mut().nth(which) else { return };
         let mut told = Vec::new();
@@ -114,7 +114,7 @@ impl Supervisor {
     }
 
     pub(super) fn pretend_to(&mut self, task: TaskId, action: Action) {
-        let Some(pretence) = &mut self.pretence else { return };
+        let Some(pretence) = &mut self.execs.pretence else { return };
         if let Action::Spawn { .. } = action {
             return self.pretend_spawn(task);
         }
@@ -179,7 +179,7 @@ impl Supervisor {
     }
 
     fn pretend_spawn(&mut self, task: TaskId) {
-        let Some(pretence) = &mut self.pretence else { return };
+        let Some(pretence) = &mut self.execs.pretence else { return };
         let (chance, pid) = (pretence.chance(), pretence.next_pid());
         let Some(pid) = pid else { return };
         let mut run = Pretended::default();
@@ -206,7 +206,7 @@ impl Supervisor {
     /// A run is over only when its commands are.
     pub(super) fn pretend_empty(&mut self, task: TaskId) {
         let holds = self.execs.pretends_in(task);
-        let Some(pretence) = &mut self.pretence else { return };
+        let Some(pretence) = &mut self.execs.pretence else { return };
         let Some(run) = pretence.runs.get_mut(&task) else { return };
         if run.ends && run.main_ended && !run.empty && !holds {
             run.empty = true;

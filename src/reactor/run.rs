@@ -81,8 +81,9 @@ pub(super) struct Init {
     pub(super) pid: Pid,
     /// See [`Run::mark`].
     pub(super) mark: Option<ProcessMark>,
-    /// The loop watches it.
     pub(super) pidfd: OwnedFd,
+    /// The loop watches it.
+    pub(super) watched: bool,
 }
 
 /// The main process.
@@ -181,12 +182,24 @@ impl Runs {
     ) -> Option<&mut Run> {
         let run = self.slots.get_mut(task.index())?.as_mut().filter(|run| run.task == task)?;
         let init = run.pidfd.take()?;
-        run.init = Some(Box::new(Init { pid: run.pid, mark: run.mark.take(), pidfd: init }));
+        let (above, mark) = (run.pid, run.mark.take());
+        run.init = Some(Box::new(Init { pid: above, mark, pidfd: init, watched: true }));
         self.unwatched -= usize::from(!run.watched);
         self.unwatched += usize::from(!watched);
         self.by_pid.insert(pid, task);
         (run.pid, run.pidfd, run.watched) = (pid, pidfd, watched);
         Some(run)
+    }
+
+    /// The loop tells the end of this one from now on, by its pidfd.
+    pub(super) fn watch(&mut self, task: TaskId, pidfd: OwnedFd) {
+        if let Some(run) = self.slots.get_mut(task.index()).and_then(Option::as_mut)
+            && run.task == task
+            && !run.watched
+        {
+            (run.pidfd, run.watched) = (Some(pidfd), true);
+            self.unwatched -= 1;
+        }
     }
 
     /// How many have an end that the loop does not tell.

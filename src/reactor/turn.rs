@@ -165,6 +165,7 @@ impl Supervisor {
                 // At the end of the turn.
                 Due::Store => {}
                 Due::Descriptors => self.relay.retry_store(),
+                Due::Keeper => self.keeper_tells(),
             }
         }
         self.relay.expire(self.now.mono);

@@ -45,12 +45,11 @@ pub(crate) enum Ending {
 
 /// What tells a process from every other one. It must not have been reaped.
 pub(crate) fn mark(pid: Pid, pidfd: Option<BorrowedFd<'_>>) -> Option<ProcessMark> {
-    if let Some(inode) = pidfd.and_then(inode) {
+    if let Some(inode) = pidfd.and_then(|fd| inode(fd).ok().flatten()) {
         return Some(ProcessMark::Inode(inode));
     }
-    faults::check("read(/proc/PID/stat)").ok()?;
     Some(ProcessMark::Start {
-        ticks: stat_field(pid, START_TIME)?,
+        ticks: start_ticks(pid).ok()??,
         time_namespace: namespace("time"),
         pid_namespace: namespace("pid"),
     })
@@ -64,17 +63,26 @@ pub(crate) fn find(pid: Pid, mark: ProcessMark) -> Found {
         Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Found::Gone,
         Err(errno) => return Found::Unknown(errno),
     };
-    let same = match mark {
-        ProcessMark::Inode(known) => inode(fd.as_fd()) == Some(known),
+    // What cannot be read now says nothing of the process.
+    match is_of(&fd, pid, mark) {
+        Ok(true) => Found::It(fd),
+        Ok(false) => Found::Gone,
+        Err(errno) => Found::Unknown(errno),
+    }
+}
+
+/// Whether the process behind this descriptor has this mark.
+fn is_of(fd: &OwnedFd, pid: Pid, mark: ProcessMark) -> Result<bool, Errno> {
+    Ok(match mark {
+        ProcessMark::Inode(known) => inode(fd.as_fd())? == Some(known),
         ProcessMark::Start { ticks, time_namespace, pid_namespace } => {
             time_namespace == namespace("time")
                 && pid_namespace == namespace("pid")
-                && stat_field(pid, START_TIME) == Some(ticks)
+                && start_ticks(pid)? == Some(ticks)
                 // What was read was this one's, if it is not reaped by now.
                 && !readiness(fd.as_fd()).contains(PollFlags::POLLHUP)
         }
-    };
-    if same { Found::It(fd) } else { Found::Gone }
+    })
 }
 
 /// Whether it has ended, and how.
@@ -111,13 +119,13 @@ fn zombie_status(pid: Pid) -> Option<i32> {
 }
 
 /// Its inode, where each pidfd has one of its own.
-pub(super) fn inode(pidfd: BorrowedFd<'_>) -> Option<u64> {
-    faults::check("fstatfs").ok()?;
-    if fstatfs(pidfd).ok()?.filesystem_type() != PIDFS {
-        return None;
+pub(super) fn inode(pidfd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    faults::check("fstatfs")?;
+    if fstatfs(pidfd)?.filesystem_type() != PIDFS {
+        return Ok(None);
     }
-    faults::check("fstat").ok()?;
-    fstat(pidfd).ok().map(|stat| stat.st_ino)
+    faults::check("fstat")?;
+    Ok(Some(fstat(pidfd)?.st_ino))
 }
 
 /// What poll(2) says of a pidfd: POLLIN once the process has ended, POLLHUP once it is reaped.
@@ -141,16 +149,17 @@ pub(crate) fn pid_namespace() -> u64 {
     namespace("pid")
 }
 
-/// When a process started, in clock ticks; a zombie as well.
-#[cfg(feature = "cli")]
-pub(super) fn start_time(pid: Pid) -> Option<u64> {
-    faults::check("read(/proc/PID/stat)").ok()?;
-    stat_field(pid, START_TIME)
-}
-
-fn stat_field(pid: Pid, index: usize) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    fields(&stat)?.nth(index)?.parse().ok()
+/// When a process started, in clock ticks; a zombie as well. None: it is gone.
+pub(super) fn start_ticks(pid: Pid) -> Result<Option<u64>, Errno> {
+    faults::check("read(/proc/PID/stat)")?;
+    match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(fields(&stat).and_then(|mut all| all.nth(START_TIME)?.parse().ok())),
+        Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            // The second: it went between open and read.
+            Errno::ENOENT | Errno::ESRCH => Ok(None),
+            errno => Err(errno),
+        },
+    }
 }
 
 /// The fields behind the command's name, which may hold anything.

@@ -26,8 +26,8 @@ use super::faults;
 use super::own_process::kernel_is_at_least;
 use crate::vocabulary::Pid;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, unlinkat};
 use stale::{namespace_mark, sweep, tree_name};
 use std::os::fd::{AsFd, OwnedFd};
@@ -192,6 +192,14 @@ impl Tree {
             .filter_map(|group| group.file_name().into_string().ok())
             .filter(|name| name != LEAF)
             .collect()
+    }
+
+    /// Whether there may be groups in one of its groups: each adds a link. A listing costs ten
+    /// times as much.
+    pub(crate) fn may_have_groups_in(&self, name: &str) -> bool {
+        faults::check("fstatat").is_err()
+            || fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|found| found.st_nlink > 2)
     }
 
     /// Moves this process into a leaf made anew. The kernel compares kill counters of our own

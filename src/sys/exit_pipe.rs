@@ -17,12 +17,13 @@ const PIPE_BYTES: i32 = 1 << 20;
 impl ExitRecord {
     /// What is known of a child that has ended and is not reaped yet.
     pub(crate) fn of_zombie(pid: Pid, status: ExitStatus) -> ExitRecord {
-        let fd = pidfd::open(pid).ok();
+        let inode = pidfd::open(pid).and_then(|fd| adopted::inode(fd.as_fd()));
         ExitRecord {
             pid,
             status,
-            started_ticks: adopted::start_time(pid).unwrap_or(0),
-            pidfd_inode: fd.and_then(|fd| adopted::inode(fd.as_fd())).unwrap_or(0),
+            started_ticks: adopted::start_ticks(pid).ok().flatten().unwrap_or(0),
+            pidfd_inode: inode.ok().flatten().unwrap_or(0),
+            time: clock::now().wall,
         }
     }
 
@@ -37,8 +38,7 @@ impl ExitRecord {
         for (place, number) in head.chunks_exact_mut(4).zip([self.pid.number(), raw]) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
-        let now = clock::now().wall.as_micros();
-        let numbers = [self.started_ticks, self.pidfd_inode, now];
+        let numbers = [self.started_ticks, self.pidfd_inode, self.time.as_micros()];
         for (place, number) in tail.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
@@ -85,11 +85,12 @@ impl ExitStore {
 mod tests {
     use super::*;
     use crate::sys::exit_reader::ExitReader;
-    use crate::vocabulary::ProcessMark;
+    use crate::vocabulary::{ProcessMark, Wall};
 
     fn record(number: i32, status: ExitStatus) -> ExitRecord {
         let pid = Pid::new(number).unwrap();
-        ExitRecord { pid, status, started_ticks: 7, pidfd_inode: u64::MAX }
+        let time = Wall::from_micros(1 << 50);
+        ExitRecord { pid, status, started_ticks: 7, pidfd_inode: u64::MAX, time }
     }
 
     fn reader(store: &ExitStore) -> ExitReader {

@@ -7,7 +7,7 @@
 use super::faults;
 use super::pidfd::from_wait_status;
 use super::pipe::{self, waiting_bytes};
-use crate::vocabulary::{ExitStatus, Pid, ProcessMark};
+use crate::vocabulary::{ExitStatus, Pid, ProcessMark, Wall};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,6 +28,8 @@ pub(crate) struct ExitRecord {
     pub(crate) started_ticks: u64,
     /// Inode of its pidfd where that is unique (pidfs, Linux 6.9), else 0.
     pub(crate) pidfd_inode: u64,
+    /// When it was seen to have ended.
+    pub(crate) time: Wall,
 }
 
 impl ExitRecord {
@@ -52,6 +54,7 @@ impl ExitRecord {
             },
             started_ticks: large.next()?,
             pidfd_inode: large.next()?,
+            time: Wall::from_micros(large.next()?),
         })
     }
 }
@@ -73,8 +76,7 @@ impl ExitReader {
     /// The records that were not looked at yet. They stay in the pipe until
     /// [`ExitReader::consume`].
     pub(crate) fn look(&mut self) -> Result<Vec<ExitRecord>, Errno> {
-        let waiting = waiting_bytes(self.pipe.as_fd())?;
-        if waiting < self.seen + RECORD_BYTES {
+        if !self.has_more() {
             return Ok(Vec::new());
         }
         let bytes = self.copy()?;
@@ -83,15 +85,17 @@ impl ExitReader {
         Ok(records.iter().filter_map(ExitRecord::read).collect())
     }
 
-    /// All that is in the pipe. Only the whole of it can be copied, by way of one as large.
+    /// What is in the pipe, from its beginning on: all of it where a pipe as large can be had, else
+    /// what has been consumed makes room for the rest.
     fn copy(&self) -> Result<Vec<u8>, Errno> {
         faults::check("pipe2")?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         faults::check("fcntl(F_GETPIPE_SZ)")?;
         let size = fcntl(&self.pipe, FcntlArg::F_GETPIPE_SZ)?;
         if fcntl(&writer, FcntlArg::F_GETPIPE_SZ)? < size {
-            faults::check("fcntl(F_SETPIPE_SZ)")?;
-            fcntl(&writer, FcntlArg::F_SETPIPE_SZ(size))?;
+            // Refused to a user with many pipes (pipe-user-pages-soft).
+            let _ = faults::check("fcntl(F_SETPIPE_SZ)")
+                .and_then(|()| fcntl(&writer, FcntlArg::F_SETPIPE_SZ(size)));
         }
         faults::check("tee")?;
         let size = usize::try_from(size).unwrap_or(0);
@@ -122,6 +126,11 @@ impl ExitReader {
             }
         }
         Ok(())
+    }
+
+    /// Whether there are records that were not looked at.
+    pub(crate) fn has_more(&self) -> bool {
+        waiting_bytes(self.pipe.as_fd()).is_ok_and(|waiting| waiting >= self.seen + RECORD_BYTES)
     }
 
     /// Whether the keeper has gone: nobody else has the other end.

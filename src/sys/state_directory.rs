@@ -186,14 +186,12 @@ fn lock(directory: &Path) -> io::Result<Flock<File>> {
     }
 }
 
-/// Opens a file of the state directory that is only added to; emptied first with `anew`.
-pub(crate) fn open_for_adding(path: &Path, anew: bool) -> io::Result<File> {
+/// Opens a file of the state directory that is only added to; made where there is none.
+pub(crate) fn open_for_adding(path: &Path) -> io::Result<File> {
     faults::check("open")?;
     OpenOptions::new()
-        .append(!anew)
-        .write(true)
+        .append(true)
         .create(true)
-        .truncate(anew)
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(path)

@@ -90,6 +90,8 @@ pub const STORED_NAMES_BYTES_MAX: usize = 112 << 10;
 pub const STORE_WAITING_MAX: usize = 256;
 /// How soon such a message is sent again.
 pub const STORE_RETRY_DESCRIPTORS: Duration = Duration::from_millis(50);
+/// How soon what a keeper tells is looked at again, where not all of it could be read.
+pub const KEEPER_RETRY: Duration = Duration::from_millis(50);
 /// Longest message in either direction, the terminator included.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Connections at once, if the daemon is not told otherwise.

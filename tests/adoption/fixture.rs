@@ -15,8 +15,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Life {
     pub(crate) directory: TempDir,
     flags: Vec<String>,
+    /// Under a keeper, that.
     daemon: Option<Child>,
     lives: u32,
+    kept: bool,
+    /// The daemon that a keeper has started last.
+    kept_daemon: i32,
 }
 
 impl Life {
@@ -34,7 +38,15 @@ impl Life {
     pub(crate) fn unborn(flags: &[&str]) -> Life {
         let directory = tempfile::tempdir().expect("a directory");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Life { directory, flags, daemon: None, lives: 0 }
+        Life { directory, flags, daemon: None, lives: 0, kept: false, kept_daemon: 0 }
+    }
+
+    /// Under a keeper.
+    pub(crate) fn kept() -> Life {
+        let mut life = Life::unborn(&[]);
+        life.kept = true;
+        life.begin();
+        life
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -56,10 +68,16 @@ impl Life {
 
     /// A daemon with another socket, or none.
     pub(crate) fn command_on(&self, socket: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
+        let program = env!("CARGO_BIN_EXE_ostler");
+        let mut command = Command::new(program);
+        if self.kept {
+            command.args(["keeper", "--", program]);
+        }
         command.arg("daemon").arg("--socket").arg(socket);
         command.arg("--state").arg(self.path("state")).args(&self.flags);
-        for name in ["NOTIFY_SOCKET", "OSTLER_SOCKET", "LISTEN_FDS", "LISTEN_PID", "OSTLER_LOG"] {
+        for name in
+            ["NOTIFY_SOCKET", "OSTLER_SOCKET", "LISTEN_FDS", "LISTEN_PID", "FDSTORE", "OSTLER_LOG"]
+        {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -68,7 +86,34 @@ impl Life {
 
     /// Starts a daemon, and waits until it answers.
     pub(crate) fn begin(&mut self) {
+        if self.kept && self.daemon.is_some() {
+            return self.await_kept();
+        }
         self.begin_as(self.command());
+        if self.kept {
+            self.await_kept();
+        }
+    }
+
+    /// Waits for a daemon that is not the one before.
+    fn await_kept(&mut self) {
+        let before = self.kept_daemon;
+        wait_for("the keeper has started a daemon", || {
+            let mut client = self.client();
+            // One that is killed meanwhile answers nothing.
+            let figures = client.call("org.ostler.DaemonStats", json!({}));
+            let pid = figures.ok().and_then(|figures| figures["pid"].as_i64());
+            self.kept_daemon = pid.map_or(before, |pid| pid as i32);
+            self.kept_daemon != before
+        });
+    }
+
+    /// Starts a daemon that is killed soon after, whatever it is doing then.
+    pub(crate) fn begin_in_vain(&mut self, life: Duration) {
+        let mut daemon = self.command().stderr(Stdio::null()).spawn().expect("the daemon starts");
+        std::thread::sleep(life);
+        daemon.kill().expect("killed");
+        daemon.wait().expect("reaped");
     }
 
     /// One that may have so many descriptors.
@@ -80,7 +125,7 @@ impl Life {
         self.begin_as(limited);
     }
 
-    fn begin_as(&mut self, mut command: Command) {
+    pub(crate) fn begin_as(&mut self, mut command: Command) {
         self.lives += 1;
         let log = std::fs::File::create(self.log_path()).expect("a log");
         self.daemon = Some(command.stderr(log).spawn().expect("the daemon starts"));
@@ -95,9 +140,24 @@ impl Life {
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
+        if self.kept {
+            let pid = nix::unistd::Pid::from_raw(self.kept_daemon);
+            nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).expect("killed");
+        } else if let Some(mut daemon) = self.daemon.take() {
             daemon.kill().expect("killed");
             daemon.wait().expect("reaped");
+        }
+    }
+
+    /// Kills whatever there is: keeper and daemon.
+    fn give_up(&mut self) {
+        if let Some(mut child) = self.daemon.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if self.kept_daemon != 0 {
+            let pid = nix::unistd::Pid::from_raw(self.kept_daemon);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL);
         }
     }
 
@@ -236,7 +296,7 @@ impl Drop for Life {
         }
         while self.daemon.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))) {
             if begun.elapsed() > Duration::from_secs(20) {
-                self.kill();
+                self.give_up();
             }
             std::thread::sleep(Duration::from_millis(5));
         }

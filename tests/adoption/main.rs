@@ -2,10 +2,12 @@
 //! tasks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clock;
 mod ends;
 mod fixture;
 mod load;
 mod scale;
+mod scarce;
 mod state;
 mod tasks;
 mod vm;

@@ -1,11 +1,12 @@
 //! The tests of adopted processes once more, in a virtual machine with a kernel that has neither
-//! inodes of pidfds nor exit statuses of others' children (Debian 12, Linux 6.1).
+//! inodes of pidfds nor exit statuses of others' children (Debian 12, Linux 6.1); there also those
+//! that set the clock.
 
 use std::path::Path;
 use std::process::Command;
 
 /// Set where the tests run inside the virtual machine.
-const IN_VM: &str = "OSTLER_IN_VM";
+pub(crate) const IN_VM: &str = "OSTLER_IN_VM";
 
 #[test]
 fn the_same_holds_with_an_older_kernel() {
@@ -30,7 +31,7 @@ fn the_same_holds_with_an_older_kernel() {
         .args(["--file", env!("CARGO_BIN_EXE_ostler"), "--", "env"])
         .arg(format!("{IN_VM}=1"))
         .arg(&tests)
-        .args(["--test-threads", "1", "--nocapture", "ends::", "tasks::"])
+        .args(["--test-threads", "1", "--nocapture", "clock::", "ends::", "tasks::"])
         .output()
         .unwrap();
     let (told, warned) =

@@ -71,7 +71,13 @@ impl Node {
         self.path(name).to_str().expect("text").to_owned()
     }
 
+    /// Of the daemon, whoever has started it.
     pub(crate) fn pid(&self) -> u32 {
+        self.call("DaemonStats", json!({}))["pid"].as_u64().expect("a pid") as u32
+    }
+
+    /// Of the child that the test has started: the daemon, or its keeper.
+    pub(crate) fn child(&self) -> u32 {
         self.daemon.id()
     }
 
@@ -105,8 +111,9 @@ impl Node {
     /// Upgrades to what is on disk; its version.
     #[track_caller]
     pub(crate) fn upgrade(&self) -> String {
+        let before = self.pid();
         let reply = self.call("Upgrade", json!({}));
-        assert_eq!(self.call("DaemonStats", json!({}))["pid"], self.pid(), "the same process");
+        assert_eq!(self.pid(), before, "the same process");
         reply["version"].as_str().expect("a version").to_owned()
     }
 
@@ -115,7 +122,6 @@ impl Node {
     pub(crate) fn failed_upgrade(&self) -> String {
         let (error, mut parameters) = self.refusal("Upgrade", json!({}));
         assert_eq!(error, "org.ostler.UpgradeFailed", "{parameters}");
-        assert_eq!(self.call("DaemonStats", json!({}))["pid"], self.pid());
         serde_json::from_value(parameters["reason"].take()).expect("a reason")
     }
 

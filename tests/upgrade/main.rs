@@ -5,5 +5,6 @@ mod clients;
 mod failures;
 mod fixture;
 mod load;
+mod managers;
 mod programs;
 mod tasks;

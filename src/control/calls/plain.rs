@@ -4,6 +4,7 @@ use super::{Context, Progress};
 use crate::control::failure::Failure;
 use crate::control::session::Session;
 use crate::control::wire::{Fields, StatusShape};
+use crate::vocabulary::StreamKind;
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,10 +23,11 @@ pub(super) fn inspect(
     fields.finish()?;
     let status = context.status(&name)?;
     let spec = status.identity.spec();
-    session.reply(&InspectReply {
-        status: context.shape(&status).with_task(&status, &spec),
-        sequence: context.supervisor.sequence(),
-    });
+    let task = context.supervisor.find(&name);
+    let lossy = task.map(|task| context.supervisor.not_stored(task)).unwrap_or_default();
+    let mut shape = context.shape(&status).with_task(&status, &spec);
+    shape.not_stored = lossy.into_iter().map(StreamKind::as_str).collect();
+    session.reply(&InspectReply { status: shape, sequence: context.supervisor.sequence() });
     Ok(Progress::Done)
 }
 

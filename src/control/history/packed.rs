@@ -117,6 +117,7 @@ impl Record {
             output_pending: flag(OUTPUT_PENDING),
             adopted: flag(ADOPTED),
             labels: Cow::Owned(labels),
+            not_stored: Vec::new(),
             task: None,
         };
         take(&EventShape {

@@ -25,6 +25,7 @@ use std::fs::File;
 use std::io::{self, Write};
 #[cfg(feature = "cli")]
 use std::os::fd::RawFd;
+use std::path::Path;
 
 /// Raised where an older reader would go wrong.
 const FORMAT: u32 = 1;
@@ -122,27 +123,46 @@ impl Journal {
 
     fn write_anew(&mut self) -> io::Result<()> {
         let (new, path) = (self.directory.join(NEW_NAME), self.directory.join(NAME));
-        let mut file = open_for_adding(&new, true)?;
-        file.write_all(&self.lines)?;
-        std::fs::rename(&new, &path)?;
-        drop(file);
-        self.file = Some(open_for_adding(&path, false)?);
+        let written = self.write_new(&new).and_then(|file| {
+            std::fs::rename(&new, &path)?;
+            Ok(file)
+        });
+        if written.is_err() {
+            // The disk may be full of it.
+            let _ = std::fs::remove_file(&new);
+        }
+        // From here on nothing fails: the old one has no name any more.
+        self.file = Some(written?);
         self.size = self.lines.len() as u64;
         self.size_max = JOURNAL_BYTES_MIN.max(self.size.saturating_mul(JOURNAL_GROWTH));
         Ok(())
     }
 
-    /// Goes on with the journal of an earlier supervisor, where it could not be written anew.
+    fn write_new(&self, path: &Path) -> io::Result<File> {
+        let mut file = open_for_adding(path)?;
+        file.set_len(0)?;
+        file.write_all(&self.lines)?;
+        Ok(file)
+    }
+
+    /// Goes on with the old journal, where it could not be written anew. One of ours says all that
+    /// the new one does. To one of an earlier supervisor what is known by now is to be added.
     fn go_on(&mut self) {
-        if self.file.is_none()
-            && let Ok(file) = open_for_adding(&self.directory.join(NAME), false)
-        {
-            self.size = file.metadata().map_or(0, |file| file.len());
-            self.size_max = 0;
-            self.file = Some(file);
-            // Its last line may be torn.
-            self.lines.push(b'\n');
+        if self.file.is_some() {
+            return self.lines.clear();
         }
+        // Where there is none, a line that is no beginning would not be understood.
+        let path = self.directory.join(NAME);
+        let opened = path.metadata().and_then(|_| open_for_adding(&path));
+        let Ok(file) = opened else { return self.lines.clear() };
+        self.size = file.metadata().map_or(0, |file| file.len());
+        self.size_max = 0;
+        self.file = Some(file);
+        let header = self.lines.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        // Its last line may be torn, and its numbers have risen.
+        self.lines.splice(..header, *b"\n");
+        let sequence = self.header.sequence;
+        self.line(&Written::Sequence(sequence));
     }
 
     fn add(&mut self) -> io::Result<()> {
@@ -227,8 +247,6 @@ impl Store for Journal {
         if !std::mem::take(&mut self.anew) {
             self.add()?;
         } else if let Err(error) = self.write_anew() {
-            // The old one goes on, and says the same.
-            self.lines.clear();
             self.go_on();
             return Err(error);
         }

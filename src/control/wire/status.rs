@@ -36,6 +36,8 @@ pub(crate) struct StatusShape<'a> {
     pub(crate) adopted: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: Cow<'a, BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) not_stored: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<TaskShape<'a>>,
 }
@@ -85,6 +87,7 @@ impl<'a> StatusShape<'a> {
             output_pending: status.output_pending,
             adopted: status.adopted,
             labels: Cow::Borrowed(identity.labels()),
+            not_stored: Vec::new(),
             task: None,
         }
     }

@@ -70,6 +70,9 @@ pub(super) struct Execs {
     held: BTreeMap<TaskId, Option<bool>>,
     #[cfg(fuzzing)]
     pretended: BTreeMap<ExecId, pretend::Pretended>,
+    /// What is there in place of processes.
+    #[cfg(fuzzing)]
+    pub(super) pretence: Option<super::pretend::Pretence>,
 }
 
 impl Execs {

@@ -58,7 +58,8 @@ impl Relay {
     }
 
     /// Takes over the streams of a task: opens its sinks, and the pipes of its runs behind them in
-    /// their order. False: the sinks cannot be opened now, and the task waits once a pipe is full.
+    /// their order. False: not all of them can be opened now, and the task waits once a pipe is
+    /// full.
     pub(crate) fn adopt(
         &mut self,
         now: Mono,
@@ -87,13 +88,14 @@ impl Relay {
         }
         pipes.sort_unstable();
         let last = run.or(pipes.last().map(|(run, _)| *run)).unwrap_or(0);
+        let mut all = true;
         for (run, kind) in pipes {
-            self.adopt_pipe(now, task, run, kind);
+            all &= self.adopt_pipe(now, task, run, kind);
         }
         for key in self.keys(task) {
             self.store_stream(key, last);
         }
-        true
+        all
     }
 
     /// Our ends of these pipes, so that what is in them stays when their writers end.
@@ -103,8 +105,9 @@ impl Relay {
         pipes.iter().filter_map(|pipe| pipe::open_named_reader(&path(pipe)).ok()).collect()
     }
 
-    fn adopt_pipe(&mut self, now: Mono, task: TaskId, run: u64, kind: StreamKind) {
-        let Some(directory) = self.options.state_dir.clone() else { return };
+    /// False: it cannot be opened now.
+    fn adopt_pipe(&mut self, now: Mono, task: TaskId, run: u64, kind: StreamKind) -> bool {
+        let Some(directory) = self.options.state_dir.clone() else { return true };
         let name = self.name_of(task).to_owned();
         let key = self.output(task).and_then(|output| match output.end(kind) {
             End::Stream(key) => Some(*key),
@@ -113,11 +116,12 @@ impl Relay {
         let known = key.and_then(|key| Some((key, self.streams.get(key)?)));
         let Some((key, stream)) = known else {
             // Its sink is of another kind by now, which cannot be while the task is the same.
-            return self.remove_pipe(&name, run, kind);
+            self.remove_pipe(&name, run, kind);
+            return true;
         };
         if stream.sources.iter().any(|source| source.run == run) {
-            // The sinks were opened by a later run meanwhile, and this is its own.
-            return;
+            // It was opened before, or is that of a run that has begun meanwhile.
+            return true;
         }
         let stored = self.was_stored(kind, run);
         let opened = Source::reopen(&directory, (&name, run, kind), stored).and_then(|source| {
@@ -131,12 +135,15 @@ impl Relay {
                     stream.moved_at = now;
                 }
                 self.enqueue(key);
+                true
             }
             Err(errno) => {
+                self.claim_source(kind, run);
                 let path = directory.join(path_of_pipe(&name, run, kind));
                 let reason = format!("cannot open {path:?}: {}", errno.desc());
-                log::error!("task={name} stream={}: {reason}", kind.as_str());
+                log::error!("task={name} stream={} is held up: {reason}", kind.as_str());
                 self.news.push_back((task, Input::OutputStalled { stream: kind, reason }));
+                false
             }
         }
     }

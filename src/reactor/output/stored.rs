@@ -7,7 +7,7 @@ use super::target::Target;
 use crate::reactor::descriptor_store::{Stored, StoredEnd, copy};
 use crate::reactor::token::Key;
 use crate::sys::pipe;
-use crate::vocabulary::{Sink, StreamKind, TaskSpec};
+use crate::vocabulary::{Sink, StreamKind, TaskId, TaskSpec};
 use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 
@@ -50,6 +50,16 @@ impl Relay {
     /// Whether the pipe of a run outlived its writers until now.
     pub(super) fn was_stored(&self, kind: StreamKind, run: u64) -> bool {
         self.store.is_stored(source_of(kind, run))
+    }
+
+    /// The streams of a task with a pipe whose bytes go with the last of its writers and us.
+    pub(crate) fn not_stored(&self, task: TaskId) -> Vec<StreamKind> {
+        let streams = self.keys(task).filter_map(|key| self.streams.get(key));
+        let lossy = streams.filter(|stream| {
+            let mut pipes = stream.sources.iter().filter(|source| source.is_durable());
+            pipes.any(|source| !self.was_stored(stream.kind, source.run))
+        });
+        lossy.map(|stream| stream.kind).collect()
     }
 
     /// The pipe of a run could not be taken over yet, and will be.

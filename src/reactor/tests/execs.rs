@@ -36,11 +36,7 @@ struct Scene {
 
 impl Scene {
     fn new(cgroup: CgroupMode) -> Scene {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).expect("unshare");
-        for fd in descriptors().into_iter().filter(|&fd| fd > 2) {
-            // That of the listing itself is closed by now.
-            let _ = nix::unistd::close(fd);
-        }
+        leave_the_descriptors_of_others();
         let mut rig = Rig::new(Options { cgroup, ..Options::default() });
         let task = rig.supervisor.launch(sleeper("t")).expect("launched");
         rig.until(|rig| rig.state(task) == Some(StateName::Running));
@@ -75,11 +71,6 @@ impl Scene {
         names.filter(|name| name.starts_with("exec.")).collect()
     }
 
-    fn children(&self) -> Vec<String> {
-        let children = fs::read_to_string("/proc/thread-self/children").expect("a listing");
-        children.split_whitespace().map(str::to_owned).collect()
-    }
-
     /// Waits until the commands are forgotten.
     fn nothing_is_left(&mut self, before: usize, told: &str) {
         let begun = Instant::now();
@@ -88,7 +79,7 @@ impl Scene {
             self.rig.turn();
         }
         let main = self.rig.pid(self.task).to_string();
-        assert_eq!(self.children(), [main], "{told}");
+        assert_eq!(children(), [main], "{told}");
         assert_eq!(descriptors().len(), before, "{told}");
         assert_eq!(self.rig.supervisor.groups.watched(), 0, "{told}");
         assert!(!self.rig.supervisor.execs.has_more(), "{told}");
@@ -99,11 +90,6 @@ impl Scene {
         let task = self.task;
         self.rig.until(|rig| rig.state(task).is_none());
     }
-}
-
-fn descriptors() -> Vec<i32> {
-    let entries = fs::read_dir("/proc/thread-self/fd").expect("a listing");
-    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The whole life of a command whose streams are taken.
@@ -237,7 +223,7 @@ fn the_end_of_a_task_ends_its_commands() {
             })
             .collect();
         let begun = Instant::now();
-        while scene.children().len() < 4 {
+        while children().len() < 4 {
             assert!(begun.elapsed() < PATIENCE);
             scene.rig.turn();
         }
@@ -254,7 +240,7 @@ fn the_end_of_a_task_ends_its_commands() {
         let task = scene.task;
         scene.rig.until(|rig| rig.state(task) == Some(StateName::Exited));
         assert_eq!(scene.rig.supervisor.execs.entries(), 0);
-        assert_eq!(scene.children(), [""; 0], "{main}");
+        assert_eq!(children(), [""; 0], "{main}");
         let after = scene.ask(shell("true"));
         let state = StateName::Exited;
         assert_eq!(after, Err(RequestError::NotRunning { name: "t".into(), state }));

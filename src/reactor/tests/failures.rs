@@ -4,14 +4,13 @@ use super::*;
 use crate::reactor::{CgroupMode, LaunchWay};
 use crate::sys::namespaces;
 use crate::vocabulary::{
-    Answer, ExitStatus, FileSink, IfExists, Isolation, Numbering, Reply, Request, RequestError,
-    Sink,
+    Answer, ExitStatus, FileSink, IfExists, Isolation, Numbering, Request, RequestError, Sink,
 };
 use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The kernel has no reason to refuse these to who holds the descriptor or made the name. Of the
 /// last there are too many, and each only tells of one process of the system.
@@ -19,21 +18,6 @@ const SPARED: &[&str] =
     &["read", "ioctl", "waitid", "poll", "unlink", "read(/proc/PID/stat)", "capget"];
 /// Leaves a process behind, to be killed.
 const SCRIPT: &str = "sleep 300 & echo hello; exit 7";
-
-/// Gives this thread a descriptor table of its own, with nothing in it: what is counted there is
-/// of this test alone, and nothing of the others is held.
-fn leave_the_descriptors_of_others() {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).expect("unshare");
-    for fd in descriptors().into_iter().filter(|&fd| fd > 2) {
-        // That of the listing itself is closed by now.
-        let _ = nix::unistd::close(fd);
-    }
-}
-
-fn descriptors() -> Vec<i32> {
-    let entries = fs::read_dir("/proc/thread-self/fd").expect("a listing");
-    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
-}
 
 /// What a task writes to, and how that is read.
 #[derive(Copy, Clone, Debug)]
@@ -105,18 +89,6 @@ impl Scene {
         }
     }
 
-    fn ask(&mut self, request: Request) -> Reply {
-        let ticket = self.rig.supervisor.submit(request);
-        let mut answer = None;
-        self.rig.until(|rig| {
-            answer = rig.supervisor.next_reply();
-            answer.is_some()
-        });
-        let (answered, reply) = answer.expect("an answer");
-        assert_eq!(answered, ticket);
-        reply
-    }
-
     /// The whole life of a task. `Err`: it could not be launched.
     fn live(&mut self) -> Result<(), RequestError> {
         let launch = Request::Launch {
@@ -124,8 +96,8 @@ impl Scene {
             if_exists: IfExists::Fail,
             timeout: PATIENCE,
         };
-        self.ask(launch)?;
-        let exited = self.ask(Request::Wait { name: "t".to_owned(), id: None, timeout: None });
+        self.rig.ask(launch)?;
+        let exited = self.rig.ask(Request::Wait { name: "t".to_owned(), id: None, timeout: None });
         let Ok(Answer::Status(status)) = exited else { panic!("{exited:?}") };
         assert_eq!(status.exit.map(|exit| exit.status), Some(ExitStatus::Exited(7)));
         let task = self.rig.supervisor.find("t").expect("a task");
@@ -136,7 +108,7 @@ impl Scene {
             reader.iter_mut().for_each(|reader| drop(reader.read_to_string(text)));
             rig.supervisor.status(task).is_none_or(|now| !now.output_pending)
         });
-        let removed = self.ask(Request::Remove { name: "t".to_owned(), force: false });
+        let removed = self.rig.ask(Request::Remove { name: "t".to_owned(), force: false });
         assert_eq!(removed, Ok(Answer::Done));
         Ok(())
     }
@@ -148,28 +120,15 @@ impl Scene {
         }
     }
 
-    /// Groups of tasks that are there.
-    fn groups(&self) -> Vec<String> {
-        let supervisor = &self.rig.supervisor;
-        let Some(leaf) = supervisor.groups.path("t.1") else { return Vec::new() };
-        let Some(tree) = Path::new(&leaf).parent() else { return Vec::new() };
-        let entries = fs::read_dir(tree).expect("a tree").flatten();
-        entries
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .map(|entry| entry.file_name().display().to_string())
-            .collect()
-    }
-
     fn nothing_is_left(&mut self, before: usize, told: &str) {
         assert_eq!(self.rig.supervisor.tasks().count(), 0, "{told}");
         // A group may be removed a little later.
         let begun = Instant::now();
-        while !self.groups().is_empty() && begun.elapsed() < PATIENCE {
+        while !task_groups(&self.rig.supervisor).is_empty() && begun.elapsed() < PATIENCE {
             self.rig.turn();
         }
-        assert_eq!(self.groups(), [""; 0], "{told}");
-        let children = fs::read_to_string("/proc/thread-self/children").expect("a listing");
-        assert_eq!(children.trim(), "", "{told}");
+        assert_eq!(task_groups(&self.rig.supervisor), [""; 0], "{told}");
+        assert_eq!(children(), [""; 0], "{told}");
         let state = fs::read_dir(self.directory.path().join("state")).expect("a directory");
         assert_eq!(state.count(), 0, "{told}");
         assert_eq!(descriptors().len(), before, "{told}");

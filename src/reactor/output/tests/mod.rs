@@ -4,6 +4,7 @@ mod ending;
 mod fifo;
 mod file;
 mod opening;
+mod rotating;
 
 use super::stream::Waiting;
 use super::{ChildEnd, ChildEnds, Relay, RelayOptions};
