@@ -289,7 +289,7 @@ impl Supervisor {
     }
 
     /// Groups of runs that are over stay until what was left in them is gone.
-    fn adopt_groups(&mut self, known: &BTreeSet<String>) {
+    pub(super) fn adopt_groups(&mut self, known: &BTreeSet<String>) {
         for leaf in self.groups.leaves() {
             if !known.contains(&leaf)
                 && let Finish::Watch(key) = self.groups.finish(leaf, None, false)

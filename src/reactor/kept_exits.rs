@@ -8,6 +8,8 @@ use crate::vocabulary::{ExitStatus, Ordered, Pid, ProcessMark};
 use mio::{Interest, Poll};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What the keeper has told.
 #[derive(Debug)]
@@ -23,6 +25,12 @@ impl KeptExits {
         let reader = ExitReader::new(pipe.try_clone()?);
         register(poll, reader.as_fd(), Owner::KeptExits, Interest::READABLE)?;
         Ok(KeptExits { reader: Some(reader), known: Ordered::new() })
+    }
+
+    /// The pipe in which the keeper tells it.
+    #[cfg(feature = "cli")]
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.reader.as_ref().map(|reader| reader.as_fd().as_raw_fd())
     }
 
     /// Takes in what has been written since.
