@@ -48,7 +48,7 @@ pub(super) fn sweep(above: &Path, mark: &str) {
 }
 
 /// The process of our own pid namespace that made the tree of this name.
-fn owner_of(name: &str, mark: &str) -> Option<Pid> {
+pub(super) fn owner_of(name: &str, mark: &str) -> Option<Pid> {
     let made_by = name.strip_prefix("ostler-")?.split('-').next()?;
     Pid::new(made_by.strip_suffix(mark)?.parse().ok()?)
 }
