@@ -153,6 +153,14 @@ impl Supervisor {
     ) -> Option<String> {
         let identity = Arc::clone(self.engine.identity(left.task)?);
         let process = process.filter(|process| process.run == left.number);
+        let leaf = self.groups.leaf(&identity, left.number);
+        match process {
+            Some(process) => self.groups.limits.adopt(&leaf, &process.groups),
+            None if matches!(state, State::Starting { .. }) => {
+                self.groups.adopt_unnoted_limits(&leaf);
+            }
+            None => {}
+        }
         match state {
             State::Starting { main, .. } => self.adopt_start(left, &identity, main, process),
             State::Running { main }
@@ -177,10 +185,6 @@ impl Supervisor {
             | State::Draining { .. }
             | State::Backoff { .. }
             | State::Exited => return None,
-        }
-        let leaf = self.groups.leaf(&identity, left.number);
-        if let Some(process) = process {
-            self.groups.limits.adopt(&leaf, &process.groups);
         }
         let oom = self.watch_oom(left.task, identity.resources(), &leaf);
         if let Err(error) = &oom {
