@@ -230,3 +230,42 @@ fn with_a_state_directory_the_next_daemon_goes_on_as_well() {
     node.call("Stop", json!({"name": "sleeper", "grace_ms": 0}));
     wait_for("its end", || !lives(pid));
 }
+
+#[test]
+fn no_descriptor_more_is_needed_than_is_kept_free() {
+    for limit in [64, 300] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let daemon = command(Path::new(crate::fixture::PROGRAM), directory.path(), &[]);
+        let mut limited = Command::new("/bin/sh");
+        let line = format!("ulimit -n {limit}; exec \"$@\"");
+        limited.args(["-c", &line, "sh"]).arg(daemon.get_program()).args(daemon.get_args());
+        limited.stderr(std::fs::File::create(directory.path().join("log")).expect("a log"));
+        let node = Node::run(directory, limited);
+        let script = format!("until [ -e {} ]; do sleep 0.1; done; exit 4", node.text_path("go"));
+        let mut names = Vec::new();
+        let refused = loop {
+            let name = format!("t{}", names.len());
+            let sink = json!({"kind": "fifo", "path": node.text_path(&name)});
+            let args = json!(["-c", script]);
+            let task = json!({"name": name, "command": "/bin/sh", "args": args, "stdout": sink});
+            match node.client().call("org.ostler.Launch", json!({ "task": task })) {
+                Ok(_) => names.push(name),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(refused.contains("Limit") || refused.contains("kept free"), "{refused}");
+        // As many that need none.
+        for number in 0..20 {
+            let name = format!("plain{number}");
+            node.launch(&name, &script, json!({}));
+            names.push(name);
+        }
+        for _ in 0..3 {
+            node.upgrade();
+        }
+        std::fs::write(node.path("go"), "").expect("written");
+        for name in names {
+            assert_eq!(node.wait(&name)["exit"]["exit_code"], 4, "{name}");
+        }
+    }
+}
