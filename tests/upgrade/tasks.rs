@@ -15,7 +15,7 @@ fn children_stay_children_and_ends_are_exact() {
         for code in 0..12 {
             let name = format!("t{code}");
             let script =
-                format!("until [ -e {} ]; do sleep 0.02; done; exit {code}", node.text_path("go"));
+                format!("until [ -e {} ]; do sleep 0.1; done; exit {code}", node.text_path("go"));
             tasks.push((
                 name.clone(),
                 node.launch(&name, &script, json!({}))["pid"].as_u64().unwrap(),
@@ -46,7 +46,7 @@ fn children_stay_children_and_ends_are_exact() {
 fn what_is_under_way_goes_on() {
     let node = Node::start(&[]);
     // A grace that runs, leftovers that are awaited, a delay, what comes after another one.
-    let stubborn = "trap '' TERM; while :; do sleep 0.05; done";
+    let stubborn = "trap '' TERM; while :; do sleep 0.1; done";
     node.launch("graced", stubborn, json!({"kill_signal": "TERM", "kill_timeout_ms": 1500}));
     node.launch("lingers", "sleep 2 & exit 3", json!({"leftover": "wait"}));
     let policy = json!({"mode": "always", "attempts": 5, "delay_ms": 1500, "interval_ms": 60_000});
@@ -113,7 +113,7 @@ fn limits_and_namespaces_stay() {
         return;
     };
     let private = json!({"isolation": {"pid": true}});
-    let script = "trap 'exit 8' TERM; while :; do sleep 0.05; done";
+    let script = "trap 'exit 8' TERM; while :; do sleep 0.1; done";
     let mut inner = json!({"name": "inner", "command": "/bin/sh", "args": ["-c", script]});
     inner.as_object_mut().unwrap().extend(private.as_object().unwrap().clone());
     let inner = node.client().call("org.ostler.Launch", json!({ "task": inner }));
@@ -233,7 +233,7 @@ fn with_a_state_directory_the_next_daemon_goes_on_as_well() {
 
 #[test]
 fn no_descriptor_more_is_needed_than_is_kept_free() {
-    for limit in [64, 300] {
+    for limit in [64, 160] {
         let directory = tempfile::tempdir().expect("a directory");
         let daemon = command(Path::new(crate::fixture::PROGRAM), directory.path(), &[]);
         let mut limited = Command::new("/bin/sh");
