@@ -69,6 +69,12 @@ impl Askers {
         (waited_for == task && what == ask).then_some(ticket)
     }
 
+    /// Whether anybody waits for anything of the task.
+    pub(super) fn has_any(&self, task: TaskId) -> bool {
+        let next = self.by_task.from(&(task, Ask::Launch, Ticket(0))).next();
+        next.is_some_and(|&((waited_for, ..), ())| waited_for == task)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_ticket.len()
     }
