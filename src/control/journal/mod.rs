@@ -162,7 +162,7 @@ impl Journal {
         // Its last line may be torn, and its numbers have risen.
         self.lines.splice(..header, *b"\n");
         let sequence = self.header.sequence;
-        self.line(&Written::Sequence(sequence));
+        add_line(&mut self.lines, &Written::Sequence(sequence));
     }
 
     fn add(&mut self) -> io::Result<()> {

@@ -36,6 +36,7 @@ impl Supervisor {
             && self.events.is_empty()
             && self.replies.is_empty()
             && !self.execs.has_more()
+            && !self.unadopted.seeks_inits()
     }
 
     /// All that another program of this process needs to go on with it, beyond what
@@ -53,9 +54,9 @@ impl Supervisor {
                 .collect(),
             ..HandedOver::default()
         };
-        for (&task, (owner, pipes)) in &self.held_up {
+        for (task, owner, pipes) in self.unadopted.held_up() {
             let pipes = pipes.iter().map(AsRawFd::as_raw_fd).collect();
-            let held = |launch| HandedHeld { launch, owner: *owner, pipes };
+            let held = |launch| HandedHeld { launch, owner, pipes };
             handed.held.extend(number(task).map(held));
         }
         for asking in self.engine.asking() {

@@ -9,7 +9,7 @@ use crate::reactor::token::Owner;
 use crate::reactor::{Due, Options, register};
 use crate::sys::handed_descriptors::HandedDescriptors;
 use crate::sys::{clock, own_process};
-use crate::vocabulary::limits::SINK_RETRY_MAX;
+use crate::vocabulary::limits::SINK_RETRY_FIRST;
 use crate::vocabulary::{Containment, ExecId, LaunchNumber, Pid, TaskId, cause};
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
@@ -112,14 +112,14 @@ impl Supervisor {
         self.adopt_groups(&leaves);
         for init in &handed.inits {
             if let (Some(pid), Some(pidfd)) = (Pid::new(init.pid), descriptors.take(init.pidfd)) {
-                self.follow_left_init(Init { pid, mark: None, pidfd });
+                self.follow_left_init(Init { pid, mark: None, pidfd, watched: false });
             }
         }
         for held in &handed.held {
             let Some(&task) = by_launch.get(&held.launch) else { continue };
             let pipes = held.pipes.iter().filter_map(|&number| descriptors.take(number));
-            self.held_up.insert(task, (held.owner, pipes.collect()));
-            self.deadlines.add(self.now.mono + SINK_RETRY_MAX, Due::Streams(task));
+            self.unadopted.hold_up(task, held.owner, pipes.collect(), SINK_RETRY_FIRST);
+            self.deadlines.add(self.now.mono + SINK_RETRY_FIRST, Due::Streams(task));
         }
         for HandedAsking { ticket, launch, ask, deadline } in handed.asking.iter().copied() {
             if let Some(&task) = by_launch.get(&launch) {
@@ -208,15 +208,17 @@ impl Supervisor {
     ) {
         let Some((pid, number)) = handed.init else { return };
         let (Some(pid), Some(pidfd)) = (Pid::new(pid), descriptors.take(number)) else { return };
-        if let Err(error) = self.watch_init(key_of(task), &pidfd) {
-            log::warn!("the end of init {pid} will not be seen: {error}");
+        let seen = self.watch_init(key_of(task), &pidfd);
+        if let Err(error) = &seen {
+            log::warn!("the end of init {pid} is looked for from time to time: {error}");
+            self.deadlines.add(self.now.mono, Due::Status(task));
         }
         if !handed.adopted {
             self.runs.note_pid(pid, task);
         }
         let mark = process.and_then(|process| process.init).map(|(_, mark)| mark);
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Box::new(Init { pid, mark, pidfd }));
+            run.init = Some(Box::new(Init { pid, mark, pidfd, watched: seen.is_ok() }));
         }
     }
 }
