@@ -222,8 +222,9 @@ impl Supervisor {
         };
         let (running, preparing) = (pipe.is_none(), inside.is_some());
         let mut unwatched_oom = None;
-        let leaf = self.groups.leaf(identity, run);
-        let oom = self.watch_oom(task, identity.resources(), &leaf).unwrap_or_else(|error| {
+        let limits = identity.resources();
+        let leaf = limits.map(|_| self.groups.leaf(identity, run)).unwrap_or_default();
+        let oom = self.watch_oom(task, limits, &leaf).unwrap_or_else(|error| {
             unwatched_oom = Some(error);
             None
         });

@@ -7,11 +7,14 @@ use std::fmt;
 /// Entries of one chunk at most: so many are moved at most to make room for one.
 const CHUNK: usize = 128;
 
+/// Room that stays when nothing is left.
+const KEPT: usize = 8;
+
 /// A map; without values a set. Entries lie in sorted chunks, so that a search halves twice and
 /// what is added or taken moves the entries of one chunk.
 #[derive(Clone)]
 pub(crate) struct Ordered<K, V = ()> {
-    /// None is empty.
+    /// None is empty, but perhaps the only one: what comes and goes needs no new room each time.
     chunks: Vec<Vec<(K, V)>>,
     len: usize,
 }
@@ -148,12 +151,13 @@ impl<K: Ord, V> Ordered<K, V> {
 
     #[inline(never)]
     fn take(&mut self, at: usize, index: usize) -> Option<(K, V)> {
+        let is_only = self.chunks.len() == 1;
         let chunk = self.chunks.get_mut(at).filter(|chunk| index < chunk.len())?;
         let entry = chunk.remove(index);
         self.len -= 1;
-        if chunk.is_empty() {
+        if chunk.is_empty() && !(is_only && chunk.capacity() <= KEPT) {
             self.chunks.remove(at);
-        } else if chunk.len() <= CHUNK / 4 {
+        } else if !is_only && chunk.len() <= CHUNK / 4 {
             self.join(at);
             self.join(at.saturating_sub(1));
         }
@@ -211,7 +215,8 @@ mod tests {
         let entries: Vec<(u32, u32)> = ours.iter().copied().collect();
         assert_eq!(entries, std.iter().map(|(&key, &value)| (key, value)).collect::<Vec<_>>());
         assert_eq!(ours.len(), std.len());
-        assert!(ours.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK));
+        let full = |chunk: &Vec<_>| (1..=CHUNK).contains(&chunk.len());
+        assert!(ours.is_empty() || ours.chunks.iter().all(full));
     }
 
     #[test]
@@ -240,7 +245,12 @@ mod tests {
         for key in 0..4_000 {
             assert_eq!(ours.remove(&key), std.remove(&key));
         }
-        assert!(ours.is_empty() && ours.chunks.capacity() == 0);
+        assert!(ours.is_empty() && ours.chunks.is_empty() && ours.chunks.capacity() == 0);
+        for key in 0..10 {
+            ours.insert(key, key);
+            assert_eq!((ours.remove(&key), ours.first(), ours.get(&key)), (Some(key), None, None));
+        }
+        assert_eq!(ours.chunks.len(), 1, "its room is kept");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) struct Execs {
     /// Runs that are over but for their commands, and whether the OOM killer had a part in it.
     held: Ordered<TaskId, Option<bool>>,
     #[cfg(fuzzing)]
-    pretended: BTreeMap<ExecId, pretend::Pretended>,
+    pretended: std::collections::BTreeMap<ExecId, pretend::Pretended>,
     /// What is there in place of processes.
     #[cfg(fuzzing)]
     pub(super) pretence: Option<super::pretend::Pretence>,
