@@ -270,9 +270,9 @@ impl<'a> Place<'a> {
 pub(crate) type FileIdentity = (u64, u64);
 
 /// The file that was opened before, for appending, and its size: in half as many calls as
-/// `Place::open_file`, for one that is open only while it is written. It stays as non-blocking as it
-/// was opened, of which regular files know nothing. `None`: it is to be opened in the other way,
-/// which also tells what is wrong.
+/// `Place::open_file`, for one that is open only while it is written. It stays non-blocking, of
+/// which regular files know nothing. `None`: it is to be opened in the other way, which also tells
+/// what is wrong.
 pub(crate) fn open_known(path: &str, known: FileIdentity) -> Option<(OwnedFd, u64)> {
     let found = trusted_path::open_without_links(Path::new(path)).ok()?;
     faults::check("fstat").ok()?;
