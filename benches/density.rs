@@ -10,6 +10,7 @@ use harness::crowd::{self, Crowd, Output};
 use harness::process;
 use harness::report::{Bound, Cell, Report};
 use harness::{Outcome, programs};
+use ostler::{CgroupMode, Options, Supervisor};
 use std::time::{Duration, Instant};
 
 const COLUMNS: [&str; 14] = [
@@ -47,6 +48,7 @@ fn play(role: &str, rest: &[String]) -> Outcome<()> {
             let (output, _) = Output::ALL.get(number(2)?).ok_or("no such output")?;
             crowd(number(0)?, Duration::from_millis(number(1)? as u64), *output)
         }
+        "rate" => rate(number(0)?, number(1)? == 1),
         other => Err(format!("unknown role {other:?}").into()),
     }
 }
@@ -72,6 +74,7 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
         let name = Output::ALL.get(output).map_or("", |(_, name)| name);
         add(&mut report, count, name, &ours);
     }
+    cost_of_groups(&mut report, arguments.size(500, 5_000), arguments.size(1, 5))?;
     report.note(format!(
         "N = {rounds} processes for each line, medians; PSS KiB/task counts the whole supervisor, \
          PSS added what it has grown by; idle for {} s",
@@ -116,11 +119,52 @@ fn add(report: &mut Report, count: usize, output: &str, rounds: &[Figures]) {
     }
 }
 
+/// What a group for each task takes from the rate of launches, ours and bare ones, in processes in
+/// turns.
+fn cost_of_groups(report: &mut Report, count: usize, rounds: usize) -> Outcome<()> {
+    let mut all = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        for (grouped, all) in all.iter_mut().enumerate() {
+            let words = [count, grouped].map(|number| number.to_string());
+            all.push(apart::measure("rate", &words)?);
+        }
+    }
+    let median = |grouped: usize, name| {
+        let rounds: &[Figures] = all.get(grouped).map_or(&[], |rounds| rounds);
+        harness::median(rounds.iter().map(|figures| figure(figures, name)).collect())
+    };
+    let share = |name| median(0, name) / median(1, name);
+    report.note(format!(
+        "a launch among {count} takes {:.0} us with a group and {:.0} us without one, a bare one \
+         next to them {:.0} and {:.0} us (N = {rounds} processes each, medians)",
+        median(1, "launch_us"),
+        median(0, "launch_us"),
+        median(1, "bare_us"),
+        median(0, "bare_us"),
+    ));
+    let name = "launch rate with a group, of that without, against that of a bare launch";
+    report.target(name, share("launch_us") / share("bare_us"), Bound::AtLeast(0.95));
+    Ok(())
+}
+
+fn rate(count: usize, grouped: bool) -> Outcome<()> {
+    let cgroup = if grouped { CgroupMode::Auto } else { CgroupMode::Never };
+    let supervisor = Supervisor::new(Options { cgroup, own_process: true, ..Options::default() })?;
+    let mut crowd = Crowd::gather_with(supervisor, count, Output::Discarded, grouped)?;
+    let median = |times: &[Duration]| {
+        harness::median(times.iter().map(|time| time.as_secs_f64() * 1e6).collect())
+    };
+    tell("launch_us", median(&crowd.launches));
+    tell("bare_us", median(&crowd.bare_launches));
+    crowd.stop()?;
+    Ok(())
+}
+
 fn crowd(count: usize, idle: Duration, output: Output) -> Outcome<()> {
     let supervisor = harness::supervisor()?;
     tell("pss_before", process::pss_bytes()?);
     tell("heap_before", process::heap_bytes());
-    let mut crowd = Crowd::gather_with(supervisor, count, output)?;
+    let mut crowd = Crowd::gather_with(supervisor, count, output, true)?;
     let (first, last) = crowd::edges(&crowd.launches);
     tell("first_us", first);
     tell("last_us", last);

@@ -9,7 +9,7 @@ use harness::arguments::Arguments;
 use harness::bare_relay::{self, Method, Way, rotated};
 use harness::report::{Bound, Cell, Report};
 use harness::stream::{self, Comparison};
-use harness::{Outcome, median, process, turn_until};
+use harness::{Outcome, median, process, programs, turn_until};
 use nix::sys::stat::Mode;
 use ostler::{EventKind, FileSink, Options, Sink, Supervisor, TaskSpec};
 use std::fs::File;
@@ -36,11 +36,26 @@ enum Target {
     Disk,
 }
 
-const TARGETS: [(Target, &str); 4] = [
-    (Target::Fifo(0), "fifo 64K"),
-    (Target::Fifo(GROWN), "fifo grown"),
-    (Target::Memory, "rotated file, tmpfs"),
-    (Target::Disk, "rotated file, disk"),
+/// How the supervisor is used.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Use {
+    /// For this task alone.
+    Alone,
+    /// With a state directory: what is in a pipe outlives the supervisor.
+    State,
+    /// Beside so many tasks that sleep, each with a rotated file of its own.
+    Among(usize),
+}
+
+const TARGETS: [(Target, Use, &str); 8] = [
+    (Target::Fifo(0), Use::Alone, "fifo 64K"),
+    (Target::Fifo(GROWN), Use::Alone, "fifo grown"),
+    (Target::Fifo(GROWN), Use::State, "fifo grown, state directory"),
+    (Target::Memory, Use::Alone, "rotated file, tmpfs"),
+    (Target::Memory, Use::State, "rotated file, tmpfs, state directory"),
+    (Target::Disk, Use::Alone, "rotated file, disk"),
+    (Target::Disk, Use::State, "rotated file, disk, state directory"),
+    (Target::Disk, Use::Among(999), "rotated file, disk, one of 1,000 tasks"),
 ];
 
 impl Target {
@@ -51,7 +66,12 @@ impl Target {
             Target::Fifo(0) => vec![way(Method::Splice, GRANULE), way(Method::Copy, GRANULE)],
             Target::Fifo(_) => vec![way(Method::Splice, GROWN)],
             Target::Memory | Target::Disk => {
-                vec![way(Method::Copy, GRANULE), way(Method::Copy, GROWN)]
+                vec![
+                    way(Method::Copy, GRANULE),
+                    way(Method::Copy, GROWN),
+                    way(Method::Splice, GROWN),
+                    way(Method::Carry, GROWN),
+                ]
             }
         }
     }
@@ -68,11 +88,11 @@ fn main() -> Outcome<()> {
         }
         ("relay", [target, way, bytes]) => {
             let target = *TARGETS.get(target.parse::<usize>()?).ok_or("no such target")?;
-            run(target.0, way.parse()?, bytes.parse()?)
+            run((target.0, target.1), way.parse()?, bytes.parse()?)
         }
         ("compare", [target, bytes]) => {
             let target = *TARGETS.get(target.parse::<usize>()?).ok_or("no such target")?;
-            compare(target.0, bytes.parse()?)
+            compare((target.0, target.1), bytes.parse()?)
         }
         _ => Err(format!("unknown role {role:?} {words:?}").into()),
     }
@@ -84,7 +104,7 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
     let columns =
         ["target", "ratio", "ostler GB/s", "bare GB/s", "ostler CPU s/GB", "bare CPU s/GB", "best"];
     let mut report = Report::new("relay", &columns);
-    for (index, (target, name)) in TARGETS.iter().enumerate() {
+    for (index, (target, _, name)) in TARGETS.iter().enumerate() {
         apart::measure("compare", &[index.to_string(), (32 << 20).to_string()])?;
         let ways = target.floors();
         // The last one is the library.
@@ -124,12 +144,12 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
 }
 
 /// A role: one run of one way; behind the bare ones comes the library.
-fn run(target: Target, way: usize, bytes: u64) -> Outcome<()> {
+fn run((target, used): (Target, Use), way: usize, bytes: u64) -> Outcome<()> {
     let place = Place::make(target)?;
     let floors = target.floors();
     let seconds = match floors.get(way) {
         Some(way) => bare(&place, *way, bytes)?,
-        None => library(&place, bytes, false)?,
+        None => library(&place, used, bytes, false)?,
     };
     if target == Target::Memory || target == Target::Disk {
         place.compare_files(bytes, false)?;
@@ -141,9 +161,9 @@ fn run(target: Target, way: usize, bytes: u64) -> Outcome<()> {
 }
 
 /// A role: numbered lines through the library, every byte compared.
-fn compare(target: Target, bytes: u64) -> Outcome<()> {
+fn compare((target, used): (Target, Use), bytes: u64) -> Outcome<()> {
     let place = Place::make(target)?;
-    library(&place, bytes, true)?;
+    library(&place, used, bytes, true)?;
     match target {
         Target::Fifo(_) => Ok(()),
         Target::Memory | Target::Disk => place.compare_files(bytes, true),
@@ -156,7 +176,7 @@ struct Seconds {
     cpu: f64,
 }
 
-fn library(place: &Place, bytes: u64, fresh: bool) -> Outcome<Seconds> {
+fn library(place: &Place, used: Use, bytes: u64, fresh: bool) -> Outcome<Seconds> {
     let program = std::env::current_exe()?;
     let sink = match place.target {
         Target::Fifo(_) => Sink::Fifo { path: place.text()?, direct: false },
@@ -173,7 +193,12 @@ fn library(place: &Place, bytes: u64, fresh: bool) -> Outcome<Seconds> {
         ..TaskSpec::new(program.to_str().ok_or("the target directory is no UTF-8")?)
     };
     // A guest in this process: the reader is a child that a supervisor of its own would reap.
-    let mut supervisor = Supervisor::new(Options::default())?;
+    let state = tempfile::tempdir_in("/dev/shm")?;
+    let state_dir = (used == Use::State).then(|| state.path().to_owned());
+    let mut supervisor = Supervisor::new(Options { state_dir, ..Options::default() })?;
+    if let Use::Among(count) = used {
+        gather(&mut supervisor, count, state.path())?;
+    }
     let reader = place.reader(bytes, fresh)?;
     let (begun, cpu) = (Instant::now(), process::cpu_seconds()?);
     supervisor.launch(spec)?;
@@ -189,6 +214,28 @@ fn library(place: &Place, bytes: u64, fresh: bool) -> Outcome<Seconds> {
     Ok(Seconds { wall, cpu: process::cpu_seconds()? - cpu })
 }
 
+/// Tasks that sleep.
+fn gather(supervisor: &mut Supervisor, count: usize, directory: &Path) -> Outcome<()> {
+    process::raise_descriptor_limit()?;
+    let program = programs::pauses();
+    for number in 0..count {
+        let path = directory.join(number.to_string());
+        let sink = Sink::File(FileSink {
+            max_size: Some(FILE_BYTES),
+            ..FileSink::new(path.to_str().ok_or("the directory is no UTF-8")?)
+        });
+        supervisor.launch(TaskSpec {
+            args: program.args.clone(),
+            stdout: Some(sink.clone()),
+            stderr: Some(sink),
+            die_with_supervisor: true,
+            ..TaskSpec::new(program.path.clone())
+        })?;
+        supervisor.turn(Some(Duration::ZERO), &mut Vec::new())?;
+    }
+    Ok(())
+}
+
 fn bare(place: &Place, way: Way, bytes: u64) -> Outcome<Seconds> {
     let writer = apart::role("write", &[bytes.to_string(), false.to_string()])?;
     let reader = place.reader(bytes, false)?;
@@ -199,7 +246,9 @@ fn bare(place: &Place, way: Way, bytes: u64) -> Outcome<Seconds> {
             let target = File::options().read(true).write(true).open(&place.path)?;
             bare_relay::to_fifo(source, target, way.method)?;
         }
-        Target::Memory | Target::Disk => bare_relay::to_files(source, &place.path, FILE_BYTES)?,
+        Target::Memory | Target::Disk => {
+            bare_relay::to_files(source, &place.path, FILE_BYTES, way.method)?;
+        }
     }
     child.wait()?;
     let mut wall = begun.elapsed().as_secs_f64();

@@ -14,6 +14,9 @@ mod sys;
 mod vocabulary;
 
 pub use reactor::*;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use sys::fuzzing;
 #[doc(hidden)]
 pub use sys::{low_descriptors::clear_low_descriptors, testing};
 pub use vocabulary::*;

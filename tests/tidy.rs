@@ -184,3 +184,32 @@ fn nothing_is_left_undone() {
     }
     complain(&problems);
 }
+
+/// `tests/x.rs: name_of_a_test`, each row of a case names one.
+#[test]
+fn the_tests_that_docs_security_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let mut problems = Vec::new();
+    let mut named = 0;
+    for (file, name) in text.split('`').skip(1).step_by(2).filter_map(|t| t.split_once(": ")) {
+        named += 1;
+        let file = fs::read_to_string(root.join(file)).unwrap_or_default();
+        let lines: Vec<&str> = file.lines().map(str::trim_start).collect();
+        let head = format!("fn {name}(");
+        let found = lines.iter().position(|line| line.starts_with(&head));
+        let is_test = |place: usize| lines.get(..place).is_some_and(|l| l.ends_with(&["#[test]"]));
+        if !found.is_some_and(is_test) {
+            problems.push(format!("docs/security.md: no test {name}"));
+        }
+    }
+    assert!(named > 50, "{named}");
+    let cases = text.split("\n## Cases\n").nth(1).unwrap();
+    for row in cases.lines().filter(|line| line.starts_with("| ")) {
+        let head = row == "| case | what holds | test |";
+        if !head && !row.contains(".rs: ") {
+            problems.push(format!("docs/security.md: no test for {row}"));
+        }
+    }
+    complain(&problems);
+}

@@ -16,6 +16,8 @@ pub(crate) enum Method {
     Copy,
     /// Inside the kernel.
     Splice,
+    /// Inside the kernel, by way of a second pipe: the writer goes on while a file is written.
+    Carry,
 }
 
 /// A way to move them.
@@ -25,6 +27,9 @@ pub(crate) struct Way {
     /// What the pipe of the writer holds.
     pub(crate) pipe: usize,
 }
+
+/// As much goes by way of the second pipe at once.
+const CARRIED: usize = 256 << 10;
 
 /// Starts a writer on a pipe of this size.
 pub(crate) fn start(mut writer: Command, pipe: usize) -> Outcome<(Child, PipeReader)> {
@@ -41,7 +46,7 @@ pub(crate) fn to_fifo(mut source: PipeReader, mut target: File, method: Method) 
     loop {
         let got = match method {
             Method::Splice => splice(&source, &target, 1 << 20)?,
-            Method::Copy => copy(&mut source, &mut target, &mut buffer)?,
+            Method::Copy | Method::Carry => copy(&mut source, &mut target, &mut buffer)?,
         };
         if got == 0 {
             return Ok(());
@@ -50,15 +55,34 @@ pub(crate) fn to_fifo(mut source: PipeReader, mut target: File, method: Method) 
 }
 
 /// Moves everything into files of at most `max_size` bytes: PATH, PATH.1 the one before.
-pub(crate) fn to_files(mut source: PipeReader, path: &Path, max_size: u64) -> Outcome<()> {
+pub(crate) fn to_files(
+    mut source: PipeReader,
+    path: &Path,
+    max_size: u64,
+    method: Method,
+) -> Outcome<()> {
     let mut buffer = vec![0; BLOCK];
     let (mut file, mut size) = (File::create(path)?, 0);
+    let (outlet, inlet) = std::io::pipe()?;
+    fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(CARRIED as i32))?;
     loop {
-        if size + BLOCK as u64 > max_size {
+        if size + CARRIED as u64 > max_size {
             shift(path)?;
             (file, size) = (File::create(path)?, 0);
         }
-        match copy(&mut source, &mut file, &mut buffer)? {
+        let got = match method {
+            Method::Copy => copy(&mut source, &mut file, &mut buffer)?,
+            Method::Splice => splice(&source, &file, CARRIED)?,
+            Method::Carry => {
+                let got = splice(&source, &inlet, CARRIED)?;
+                let mut left = got;
+                while left > 0 {
+                    left -= splice(&outlet, &file, left)?;
+                }
+                got
+            }
+        };
+        match got {
             0 => return Ok(()),
             got => size += got as u64,
         }

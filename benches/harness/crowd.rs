@@ -58,14 +58,15 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// Launches `count` tasks and waits until all run.
     pub(crate) fn gather(supervisor: Supervisor, count: usize) -> Outcome<Crowd> {
-        Crowd::gather_with(supervisor, count, Output::Discarded)
+        Crowd::gather_with(supervisor, count, Output::Discarded, true)
     }
 
-    /// The same with output.
+    /// The same with output; `grouped`: bare children get a group, as tasks do by default.
     pub(crate) fn gather_with(
         mut supervisor: Supervisor,
         count: usize,
         output: Output,
+        grouped: bool,
     ) -> Outcome<Crowd> {
         warm_up(&mut supervisor)?;
         let mut crowd = Crowd {
@@ -77,7 +78,7 @@ impl Crowd {
             output,
             files: tempfile::tempdir_in("/dev/shm")?,
         };
-        let mut floor = Floor::new()?;
+        let mut floor = Floor::new(grouped)?;
         for number in 0..count {
             if number < EDGE || number + EDGE >= count {
                 crowd.bare_launches.push(floor.add()?);
@@ -151,9 +152,10 @@ struct Floor {
 }
 
 impl Floor {
-    fn new() -> Outcome<Floor> {
+    fn new(grouped: bool) -> Outcome<Floor> {
         let command = Command::new(&programs::pauses())?.apart();
-        Ok(Floor { command, groups: Groups::make(), children: Vec::new() })
+        let groups = grouped.then(Groups::make).flatten();
+        Ok(Floor { command, groups, children: Vec::new() })
     }
 
     fn add(&mut self) -> Outcome<Duration> {

@@ -9,10 +9,13 @@ pub(crate) mod arguments;
 pub(crate) mod bare;
 pub(crate) mod bare_relay;
 pub(crate) mod crowd;
+#[cfg(feature = "control")]
+pub(crate) mod daemon;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod report;
 pub(crate) mod stream;
+pub(crate) mod trace;
 
 use ostler::{Event, EventKind, Options, Supervisor};
 use std::time::Duration;

@@ -60,6 +60,39 @@ void _start(void) {
 }
 "#;
 
+const SPEAK: &str = r#"
+static const long second[2] = {1, 0};
+static const char line[64] = "...............................................................\n";
+void _start(void) {
+    for (;;) {
+#if defined(__x86_64__)
+        __asm__ volatile("mov $1, %%eax\n mov $1, %%edi\n mov $64, %%edx\n syscall"
+                         :: "S"(line) : "rax", "rdi", "rdx", "rcx", "r11", "memory");
+        __asm__ volatile("mov $35, %%eax\n xor %%esi, %%esi\n syscall"
+                         :: "D"(second) : "rax", "rsi", "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+        register const void *data __asm__("x1") = line;
+        __asm__ volatile("mov x8, #64\n mov x0, #1\n mov x2, #64\n svc #0"
+                         :: "r"(data) : "x0", "x2", "x8", "memory");
+        register const long *time __asm__("x0") = second;
+        __asm__ volatile("mov x8, #101\n mov x1, #0\n svc #0"
+                         : "+r"(time) :: "x1", "x8", "memory");
+#else
+#error "no system call known for this processor"
+#endif
+    }
+}
+"#;
+
+/// What `speaks` writes at once.
+pub(crate) const LINE_BYTES: u64 = 64;
+
+/// A program that writes a line each second.
+pub(crate) fn speaks() -> Program {
+    let line = format!("while :; do echo {}; sleep 1; done", ".".repeat(LINE_BYTES as usize - 1));
+    built("speak", SPEAK).unwrap_or_else(|error| fallback("/bin/sh", &["-c", &line], &*error))
+}
+
 /// A program that runs for a moment each second.
 pub(crate) fn breathes() -> Program {
     let line = "while :; do sleep 1; done";

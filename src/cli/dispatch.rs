@@ -5,7 +5,7 @@ use super::client::{self, Session};
 use super::complain::complain;
 use super::failure::{Failure, OWN, UsageError};
 use super::output::report;
-use super::{check, completions, daemon, man, run, top, up};
+use super::{check, completions, daemon, man, run, take_over, top, up};
 use crate::sys::own_program;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
@@ -37,7 +37,9 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
     let task = flags.try_get_one::<String>("name").ok().flatten();
     let what = task.map_or_else(|| name.to_owned(), |task| format!("{name} {task}"));
     let mirrors = is_mirror(name);
-    if socket.is_some() && matches!(name, "run" | "check" | "completions" | "man" | "keeper") {
+    if socket.is_some()
+        && matches!(name, "run" | "check" | "completions" | "man" | "keeper" | "take-over")
+    {
         let why = UsageError("--socket: this verb asks no daemon".to_owned());
         return finish(name, json, mirrors, Err(why.into()));
     }
@@ -117,6 +119,7 @@ fn ask(session: &Session, verb: Verb) -> Result<u8, Failure> {
         Verb::Version(arguments) => client::version(session, &arguments),
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Man(arguments) => man::man(&arguments),
+        Verb::TakeOver(arguments) => take_over::take_over(&arguments),
         Verb::Top(arguments) => top::top(session, &arguments),
         Verb::Keeper(_) | Verb::Run(_) | Verb::Up(_) | Verb::Daemon(_) | Verb::Check(_) => {
             Err(Failure::Other("not available in this version".to_owned()))

@@ -1,5 +1,6 @@
 //! The log, on standard error.
 
+use super::table::printable;
 use crate::sys::channel::Channel;
 use log::{Level, LevelFilter};
 use nix::errno::Errno;
@@ -25,7 +26,9 @@ pub(crate) fn start(style: Style) {
     let filters = std::env::var("OSTLER_LOG").unwrap_or_default();
     let journal = is_journal();
     let format = move |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
-        let (level, text) = (record.level(), record.args());
+        let level = record.level();
+        // Names and paths of others are in it, and each line is to be one of ours.
+        let text = printable(&record.args().to_string());
         match style {
             Style::Foreground => writeln!(out, "ostler: {text}"),
             // The journal has its own times, and reads the level so.

@@ -18,6 +18,7 @@ mod run;
 mod sink;
 mod socket;
 mod table;
+mod take_over;
 mod task_file;
 mod task_flags;
 mod top;

@@ -50,6 +50,8 @@ pub(super) enum Pending {
     Asked(Ticket),
     /// It waits for the host's answer.
     Host(ReloadTicket),
+    /// It waits for the next program to go on, or for why that cannot.
+    Upgrade,
     /// It is answered piece by piece.
     Streams(Stream),
     /// The connection carries the streams of a command.

@@ -99,6 +99,36 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Whether somebody has asked for an upgrade since this was last asked. Only a server whose
+    /// [`ServerOptions`](super::ServerOptions) say that its host upgrades is ever asked.
+    pub fn takes_upgrade(&mut self) -> bool {
+        std::mem::take(&mut self.upgrade_asked)
+    }
+
+    /// Answers everybody who has asked for an upgrade: with the version of the program that has
+    /// taken over, or with why none does.
+    pub fn answer_upgrade(&mut self, answer: Result<&str, &str>) {
+        let waits = |(key, connection): (usize, &super::connection::Connection)| {
+            matches!(connection.pending, Pending::Upgrade).then_some(key)
+        };
+        let waiting: Vec<usize> = self.connections.iter().filter_map(waits).collect();
+        for key in waiting {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.pending = Pending::None;
+            match answer {
+                Ok(version) => connection.session.reply(&json!({ "version": version })),
+                Err(reason) => {
+                    let parameters = json!({ "reason": reason });
+                    let failure = Failure::new("org.ostler.UpgradeFailed", parameters);
+                    connection.session.fail(&failure);
+                }
+            }
+            self.wake(key);
+        }
+    }
+}
+
 fn report(reloaded: &Reloaded) -> Value {
     let failed =
         |(name, error): &(String, RequestError)| json!({"name": name, "error": start_error(error)});

@@ -28,7 +28,7 @@ impl Server {
             }
         }
         match connection.pending {
-            Pending::None => {}
+            Pending::None | Pending::Upgrade => {}
             Pending::Host(ticket) => self.host_calls.forget(ticket),
             Pending::Streams(stream) => self.stopped_streaming(key, stream),
             Pending::Upgraded(upgraded) => self.drop_upgraded(supervisor, *upgraded),

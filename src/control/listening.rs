@@ -11,6 +11,8 @@ use crate::vocabulary::cause;
 use crate::vocabulary::limits::{ACCEPTS_PER_TURN, FDS_FOR_LAUNCHES};
 use std::fs::File;
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::RawFd;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
@@ -55,6 +57,12 @@ impl Listening {
         // Some may have come before it was watched.
         self.sockets.push(Socket { listener, state: State::Unfinished });
         self.sockets.len() - 1
+    }
+
+    /// The sockets, by the numbers of their descriptors.
+    #[cfg(feature = "cli")]
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.sockets.iter().map(|socket| socket.listener.as_raw_fd())
     }
 
     /// Whether connections wait to be accepted.

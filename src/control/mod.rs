@@ -8,6 +8,8 @@ mod client;
 mod connection;
 mod failure;
 pub(crate) mod frames;
+#[cfg(feature = "cli")]
+pub(crate) mod handover;
 mod history;
 mod host_calls;
 mod journal;

@@ -1,6 +1,6 @@
 //! The Varlink server: sockets and descriptors in the supervisor's loop.
 
-use super::calls::{Context, Kind, Stream, finish};
+use super::calls::{Context, HostCan, Kind, Stream, finish};
 use super::connection::{Connection, Pending, Wire};
 use super::history::History;
 use super::host_calls::HostCalls;
@@ -37,6 +37,14 @@ pub struct ServerOptions {
     pub allowed_gid: Option<u32>,
     /// The host answers what [`Server::next_reload`] gives; else Reload is refused as unsupported.
     pub reloads: bool,
+    /// The host answers Upgrade by [`Server::answer_upgrade`]; else it is refused as unsupported.
+    pub upgrades: bool,
+}
+
+impl ServerOptions {
+    fn host(&self) -> HostCan {
+        HostCan { reload: self.reloads, upgrade: self.upgrades }
+    }
 }
 
 impl Default for ServerOptions {
@@ -46,6 +54,7 @@ impl Default for ServerOptions {
             socket: None,
             allowed_gid: None,
             reloads: false,
+            upgrades: false,
         }
     }
 }
@@ -84,7 +93,7 @@ pub enum Finished {
 #[derive(Debug)]
 pub struct Server {
     pub(super) options: ServerOptions,
-    history: History,
+    pub(super) history: History,
     pub(super) connections: Slab<Connection>,
     pub(super) listening: Listening,
     pub(super) watches: HashMap<WatchId, Watched>,
@@ -110,6 +119,10 @@ pub struct Server {
     pub(super) host_exec_ends: VecDeque<Executed>,
     shutdown_done: Option<Instant>,
     pub(super) input_ended: bool,
+    /// No call begins.
+    pub(super) held: bool,
+    /// Somebody has asked for an upgrade since the host last looked.
+    pub(super) upgrade_asked: bool,
     /// Where what clients send is read into.
     pub(super) scratch: Vec<u8>,
 }
@@ -130,7 +143,7 @@ pub(super) enum Watched {
 pub(super) struct Asker {
     /// None: the call was oneway, or its asker has left.
     pub(super) connection: Option<usize>,
-    method: String,
+    pub(super) method: String,
     pub(super) kind: Kind,
 }
 
@@ -158,6 +171,8 @@ impl Server {
             host_exec_ends: VecDeque::new(),
             shutdown_done: None,
             input_ended: false,
+            held: false,
+            upgrade_asked: false,
             scratch: Vec::new(),
         }
     }
@@ -247,6 +262,12 @@ impl Server {
         self.input_ended.then_some(Finished::EndOfInput)
     }
 
+    /// Members of this group may connect, beside root and our own user.
+    #[cfg(feature = "cli")]
+    pub(crate) fn allowed_gid(&self) -> Option<u32> {
+        self.options.allowed_gid
+    }
+
     /// The next answer to what the host itself has submitted.
     pub fn next_reply(&mut self) -> Option<(Ticket, Reply)> {
         self.host_replies.pop_front()
@@ -286,7 +307,7 @@ impl Server {
         Parts {
             history: &self.history,
             socket: self.options.socket.as_deref(),
-            reloads: self.options.reloads,
+            host: self.options.host(),
             connections: &mut self.connections,
             watching: self.watching.as_mut(),
         }
@@ -389,8 +410,8 @@ impl Server {
                 (Some(connection), Some(key)) => {
                     connection.pending = Pending::None;
                     let history = &self.history;
-                    let context =
-                        Context { supervisor, history, socket: None, stdio: false, reloads: false };
+                    let (socket, host) = (None, HostCan::default());
+                    let context = Context { supervisor, history, socket, stdio: false, host };
                     finish(&reply, &mut connection.session, &context);
                     if let Ok(Answer::ExecStarted { exec, .. }) = reply {
                         self.upgrade(supervisor, key, exec);
@@ -459,7 +480,7 @@ impl Server {
 pub(super) struct Parts<'a> {
     pub(super) history: &'a History,
     pub(super) socket: Option<&'a str>,
-    pub(super) reloads: bool,
+    pub(super) host: HostCan,
     pub(super) connections: &'a mut Slab<Connection>,
     pub(super) watching: Option<&'a mut Watching>,
 }

@@ -38,7 +38,8 @@ impl Server {
             self.look_later();
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if sent.is_err() || !more && connection.is_over() {
+        // One whose calls are held may have some that are to be answered.
+        if sent.is_err() || !more && !self.held && connection.is_over() {
             self.remove(supervisor, key);
         } else if more || connection.can_go_on() {
             self.wake(key);
@@ -50,11 +51,14 @@ impl Server {
         for _ in 0..CALLS_PER_TURN {
             let Some(connection) = self.connections.get_mut(key) else { return Step::Over };
             match &connection.pending {
-                Pending::Asked(_) | Pending::Host(_) | Pending::Upgraded(_) => return Step::Idle,
+                Pending::Asked(_) | Pending::Host(_) | Pending::Upgrade | Pending::Upgraded(_) => {
+                    return Step::Idle;
+                }
                 Pending::Streams(_) => match self.step(supervisor, key) {
                     Step::Over => {}
                     step => return step,
                 },
+                Pending::None if self.held => return Step::Idle,
                 Pending::None => match connection.session.next_call() {
                     None if connection.session.is_full() => return Step::Full,
                     None => return Step::Idle,
@@ -67,10 +71,10 @@ impl Server {
 
     fn begin(&mut self, supervisor: &mut Supervisor, key: usize, call: Call) {
         let (oneway, method) = (call.oneway, call.method.clone());
-        let Parts { history, socket, reloads, connections, .. } = self.parts();
+        let Parts { history, socket, host, connections, .. } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return };
         let stdio = connection.stdio;
-        let mut context = Context { supervisor, history, socket, stdio, reloads };
+        let mut context = Context { supervisor, history, socket, stdio, host };
         let progress = calls::begin(call, &mut connection.session, &mut context);
         match progress {
             Ok(Progress::Done) => {}
@@ -92,6 +96,13 @@ impl Server {
                     connection.pending = Pending::Host(ticket);
                 }
             }
+            Ok(Progress::Upgrade) => {
+                match oneway {
+                    true => connection.session.end(),
+                    false => connection.pending = Pending::Upgrade,
+                }
+                self.upgrade_asked = true;
+            }
             // What is only answered leaves nothing to do when no answer is wanted.
             Ok(Progress::Streams(_)) if oneway => connection.session.end(),
             Ok(Progress::Streams(stream)) => {
@@ -111,11 +122,11 @@ impl Server {
     }
 
     fn step(&mut self, supervisor: &mut Supervisor, key: usize) -> Step {
-        let Parts { history, socket, reloads, connections, watching } = self.parts();
+        let Parts { history, socket, host, connections, watching } = self.parts();
         let Some(connection) = connections.get_mut(key) else { return Step::Idle };
         let Pending::Streams(stream) = &mut connection.pending else { return Step::Idle };
         let stdio = connection.stdio;
-        let mut context = Context { supervisor, history, socket, stdio, reloads };
+        let mut context = Context { supervisor, history, socket, stdio, host };
         let mut step = stream.step(&mut connection.session, &mut context);
         if let (Step::Idle, Stream::Logs(log)) = (step, &mut *stream)
             && log.watch(watching, key)

@@ -36,6 +36,39 @@ struct Envelope<'a, P> {
     parameters: &'a P,
 }
 
+#[cfg(feature = "cli")]
+impl Session {
+    /// Where it stands, as [`Session::go_on`] has it; what has come and was not taken yet, and what
+    /// is to be sent.
+    pub(crate) fn standing(&self) -> (&'static str, &[u8], &[u8]) {
+        let state = match self.state {
+            State::Idle => "idle",
+            State::Answering { oneway: false } => "answering",
+            State::Answering { oneway: true } => "oneway",
+            State::Raw => "raw",
+            State::Closing => "closing",
+        };
+        (state, self.input.rest(), self.output.rest())
+    }
+
+    /// Goes on where one in another program stood; one that is not understood takes no more calls.
+    pub(crate) fn go_on(state: &str, input: Vec<u8>, output: Vec<u8>) -> Session {
+        let state = match state {
+            "idle" => State::Idle,
+            "answering" => State::Answering { oneway: false },
+            "oneway" => State::Answering { oneway: true },
+            "raw" => State::Raw,
+            _ => State::Closing,
+        };
+        Session {
+            input: Queue { bytes: input, taken: 0 },
+            scanned: 0,
+            output: Queue { bytes: output, taken: 0 },
+            state,
+        }
+    }
+}
+
 impl Session {
     /// Takes in what the client sent.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! The daemon's socket: made for its users alone, taken over from a daemon that is gone.
 
 use crate::sys::unix_socket::DirectoryLock;
-use crate::sys::{inherited, unix_socket};
+use crate::sys::{inherited, trusted_path, unix_socket};
 use crate::vocabulary::cause;
 use nix::errno::Errno;
 use std::fs::{DirBuilder, File};
@@ -25,7 +25,9 @@ pub struct Socket {
 
 impl Socket {
     /// Makes the socket: mode 0600, in a directory of mode 0700 that is made if it is missing. With
-    /// a group, 0660 and 0750. A socket that nobody listens on any more is replaced.
+    /// a group, 0660 and 0750. A socket that nobody listens on any more is replaced. A directory
+    /// that is another user's, or to which such a one's link leads, is refused: clients would soon
+    /// talk to somebody else.
     ///
     /// ```
     /// use ostler::control::Socket;
@@ -45,10 +47,11 @@ impl Socket {
     /// directory is locked. Where another one takes longer than 5 s this is an error, too.
     ///
     /// # Errors
-    /// When another daemon listens there, or the place cannot be written.
+    /// When another daemon listens there, or the place cannot be written or belongs to others.
     pub fn bind(path: &Path, gid: Option<u32>) -> io::Result<(Socket, UnixListener)> {
         let directory = directory_of(path);
         make_directory(directory, gid)?;
+        check_directory(directory)?;
         let _turn = take_turn(directory, path, BIND_PATIENCE)?;
         remove_stale(path)?;
         let listener = unix_socket::bind_private(path, gid).map_err(|errno| {
@@ -83,15 +86,24 @@ impl Socket {
     /// # Errors
     /// When the file or the listener cannot be used.
     pub fn resume(path: &Path, name: &str, listener: &UnixListener) -> io::Result<Option<Socket>> {
+        let socket = Socket::go_on(path, name)?;
+        if socket.is_some() {
+            unix_socket::listen_again(listener)?;
+        }
+        Ok(socket)
+    }
+
+    /// Goes on with the socket that had this name. `None` where the file is another one by now.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn go_on(path: &Path, name: &str) -> io::Result<Option<Socket>> {
         let file = match unix_socket::pin(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        if stored_name(&file)? != name {
-            return Ok(None);
-        }
-        unix_socket::listen_again(listener)?;
-        Ok(Some(Socket { path: path.to_owned(), file }))
+        let is_same = stored_name(&file)? == name;
+        Ok(is_same.then(|| Socket { path: path.to_owned(), file }))
     }
 
     /// Where it is.
@@ -141,7 +153,7 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// Waits until nobody else binds a socket in this directory. None where that cannot be known: the
-/// directory may be one that we may not read.
+/// directory may be one that we may not read, or one that anybody can lock.
 fn take_turn(
     directory: &Path,
     path: &Path,
@@ -152,6 +164,11 @@ fn take_turn(
         match DirectoryLock::take(directory) {
             Ok(Some(lock)) => return Ok(Some(lock)),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(TURN_PAUSE),
+            // Anybody may lock what he may read, for as long as he likes.
+            Ok(None) if directory.metadata()?.mode() & 0o004 != 0 => {
+                log::warn!("somebody holds a lock on {directory:?}, goes on without");
+                return Ok(None);
+            }
             Ok(None) => {
                 let text = format!("make the socket {path:?}: another one is being made there");
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
@@ -187,6 +204,35 @@ fn make_directory(directory: &Path, gid: Option<u32>) -> io::Result<()> {
             shared.map_err(|errno| explain(errno.into()))
         }
     }
+}
+
+/// A directory that was there may be a trap: whoever has it can put another socket in the place of
+/// ours, and is then told what clients tell.
+fn check_directory(directory: &Path) -> io::Result<()> {
+    let refuse = |kind, why: String| {
+        let text = format!("use the socket's directory {directory:?}: {why}");
+        Err(io::Error::new(kind, text))
+    };
+    let found = match trusted_path::open_directory(directory) {
+        Ok(open) => File::from(open).metadata()?,
+        Err(Errno::ELOOP) => {
+            let why = "a symbolic link that leads there was made by neither root nor us";
+            return refuse(io::ErrorKind::PermissionDenied, why.to_owned());
+        }
+        Err(errno) => return refuse(io::Error::from(errno).kind(), errno.desc().to_owned()),
+    };
+    if !trusted_path::is_trusted(found.uid()) {
+        let why = format!("it belongs to user {}, who could replace the socket", found.uid());
+        return refuse(io::ErrorKind::PermissionDenied, why);
+    }
+    if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
+        let mode = found.mode() & 0o7777;
+        log::warn!(
+            "the socket's directory {directory:?} can be written by others (mode {mode:04o}), who \
+             can put a socket of theirs in the place of ours"
+        );
+    }
+    Ok(())
 }
 
 /// Removes a socket that nobody listens on any more.
@@ -279,6 +325,18 @@ mod tests {
         assert!(file.exists());
         let long = place.path().join("x".repeat(120));
         assert!(Socket::bind(&long, None).unwrap_err().to_string().contains("107 bytes"));
+    }
+
+    #[test]
+    fn a_lock_that_anybody_may_hold_keeps_nobody_from_starting() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("sock");
+        let _held = DirectoryLock::take(place.path()).unwrap().expect("nobody has it");
+        let turn = || take_turn(place.path(), &path, Duration::from_millis(50));
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(turn().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(turn().unwrap().is_none());
     }
 
     #[test]

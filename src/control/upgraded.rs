@@ -10,6 +10,8 @@ use crate::vocabulary::limits::{EXEC_INPUT_BYTES, RELAY_BUFFER_BYTES, STREAM_QUE
 use crate::vocabulary::{ExecId, Executed, ExitStatus, Signal};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 
 /// Rounds of reading and writing for one client in one turn: at most 2 MiB of output.
 const ROUNDS: usize = 16;
@@ -21,24 +23,30 @@ const LEFT_BYTES_MAX: usize = 16 << 20;
 /// A command and its client.
 #[derive(Debug)]
 pub(super) struct Upgraded {
-    exec: ExecId,
-    /// One descriptor is standard input and output.
-    terminal: bool,
+    standing: Standing,
     stdin: Option<End>,
     stdout: Option<End>,
     stderr: Option<End>,
+}
+
+/// What there is but for the streams.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) exec: ExecId,
+    /// One descriptor is standard input and output.
+    pub(super) terminal: bool,
     /// What it has not read yet.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// No more will come: its standard input is to be closed behind that.
-    input_ends: bool,
+    pub(super) input_ends: bool,
     /// What the last byte of input was.
-    last_input: Option<u8>,
+    pub(super) last_input: Option<u8>,
     /// How it ended; nobody writes to its streams any more.
-    ended: Option<ExitStatus>,
+    pub(super) ended: Option<ExitStatus>,
     /// What was read since then.
-    read_since: usize,
+    pub(super) read_since: usize,
     /// The client was told so.
-    told: bool,
+    pub(super) told: bool,
 }
 
 /// One of its streams.
@@ -81,12 +89,13 @@ impl Server {
         };
         connection.session.upgrade();
         let terminal = matches!(ends, ExecEnds::Terminal(_));
-        let mut upgraded = Upgraded {
+        let streams = match ends {
+            ExecEnds::Terminal(terminal) => [None, Some(terminal), None],
+            ExecEnds::Pipes { stdin, stdout, stderr } => [Some(stdin), Some(stdout), Some(stderr)],
+        };
+        let standing = Standing {
             exec,
             terminal,
-            stdin: None,
-            stdout: None,
-            stderr: None,
             input: Vec::new(),
             input_ends: false,
             last_input: None,
@@ -94,14 +103,23 @@ impl Server {
             read_since: 0,
             told: false,
         };
-        let all = match ends {
-            ExecEnds::Terminal(terminal) => vec![(Stream::Stdout, terminal)],
-            ExecEnds::Pipes { stdin, stdout, stderr } => {
-                vec![(Stream::Stdin, stdin), (Stream::Stdout, stdout), (Stream::Stderr, stderr)]
-            }
-        };
+        self.carry_on(supervisor, key, standing, streams);
+    }
+
+    /// Has a connection carry the streams of a command: standard input, output, error.
+    pub(super) fn carry_on(
+        &mut self,
+        supervisor: &mut Supervisor,
+        key: usize,
+        standing: Standing,
+        streams: [Option<OwnedFd>; 3],
+    ) {
+        let exec = standing.exec;
+        let mut upgraded = Upgraded { standing, stdin: None, stdout: None, stderr: None };
         let mut failed = false;
-        for (stream, fd) in all {
+        for (stream, fd) in [Stream::Stdin, Stream::Stdout, Stream::Stderr].into_iter().zip(streams)
+        {
+            let Some(fd) = fd else { continue };
             match supervisor.watch(fd.as_fd()) {
                 Ok(watch) => {
                     self.watches.insert(watch, Watched::Exec(key, stream));
@@ -147,7 +165,7 @@ impl Server {
                 && let Pending::Upgraded(upgraded) = &mut connection.pending
             {
                 let Executed { status, .. } = executed;
-                upgraded.ended = Some(status);
+                upgraded.standing.ended = Some(status);
                 self.wake(key);
             }
         }
@@ -178,7 +196,7 @@ impl Server {
 
     /// The client of a command is gone: all of the command is killed.
     pub(super) fn drop_upgraded(&mut self, supervisor: &mut Supervisor, upgraded: Upgraded) {
-        let Upgraded { exec, stdin, stdout, stderr, .. } = upgraded;
+        let Upgraded { standing: Standing { exec, .. }, stdin, stdout, stderr } = upgraded;
         self.execs.remove(&exec);
         for end in [stdin, stdout, stderr].into_iter().flatten() {
             end.close(supervisor, &mut self.watches);
@@ -202,7 +220,7 @@ fn round(
     let mut done = connection.session.raw_input().len() != before;
     let Connection { session, pending, ended, who, .. } = connection;
     if let Pending::Upgraded(upgraded) = pending {
-        while upgraded.input.len() < EXEC_INPUT_BYTES {
+        while upgraded.standing.input.len() < EXEC_INPUT_BYTES {
             match frames::first(session.raw_input()) {
                 Ok(Some((frame, taken))) => {
                     upgraded.take(frame, supervisor);
@@ -211,7 +229,7 @@ fn round(
                 }
                 Ok(None) => {
                     // The client has closed its side; half a frame is none.
-                    if *ended && !upgraded.input_ends {
+                    if *ended && !upgraded.standing.input_ends {
                         upgraded.end_input();
                     }
                     break;
@@ -241,6 +259,13 @@ fn round(
 }
 
 impl Upgraded {
+    /// How it stands, and the numbers of the streams' descriptors: input, output, error.
+    #[cfg(feature = "cli")]
+    pub(super) fn standing(&self) -> (Standing, [Option<RawFd>; 3]) {
+        let number = |end: &Option<End>| end.as_ref().map(|end| end.fd.as_raw_fd());
+        (self.standing.clone(), [&self.stdin, &self.stdout, &self.stderr].map(number))
+    }
+
     fn slot(&mut self, stream: Stream) -> &mut Option<End> {
         match stream {
             Stream::Stdin => &mut self.stdin,
@@ -252,20 +277,20 @@ impl Upgraded {
     /// What the client has sent.
     fn take(&mut self, frame: Frame<'_>, supervisor: &mut Supervisor) {
         match frame {
-            Frame::Stdin(data) if !self.input_ends => {
-                self.last_input = data.last().copied().or(self.last_input);
-                self.input.extend_from_slice(data);
+            Frame::Stdin(data) if !self.standing.input_ends => {
+                self.standing.last_input = data.last().copied().or(self.standing.last_input);
+                self.standing.input.extend_from_slice(data);
             }
-            Frame::EndOfStdin if !self.input_ends => self.end_input(),
+            Frame::EndOfStdin if !self.standing.input_ends => self.end_input(),
             Frame::Resize(size) => {
-                if let (true, Some(end)) = (self.terminal, &self.stdout)
+                if let (true, Some(end)) = (self.standing.terminal, &self.stdout)
                     && let Err(errno) = pty::resize(end.fd.as_fd(), size)
                 {
                     log::debug!("cannot resize the terminal of a command: {}", errno.desc());
                 }
             }
             Frame::Signal(name) => match name.parse::<Signal>() {
-                Ok(signal) => supervisor.signal_exec(self.exec, signal),
+                Ok(signal) => supervisor.signal_exec(self.standing.exec, signal),
                 Err(unknown) => log::debug!("a client sent a signal to a command: {unknown}"),
             },
             // To be skipped: unknown, out of place, or behind the end of standard input.
@@ -278,42 +303,42 @@ impl Upgraded {
     /// No more input comes. On a terminal a character says so, and does so at the beginning of a
     /// line alone: elsewhere the first one only hands over what stands there.
     fn end_input(&mut self) {
-        self.input_ends = true;
-        if let (true, Some(end)) = (self.terminal, &self.stdout) {
+        self.standing.input_ends = true;
+        if let (true, Some(end)) = (self.standing.terminal, &self.stdout) {
             let character = pty::end_of_file(end.fd.as_fd());
-            let begun = !matches!(self.last_input, None | Some(b'\n' | b'\r'));
-            self.input.extend(std::iter::repeat_n(character, 1 + usize::from(begun)));
+            let begun = !matches!(self.standing.last_input, None | Some(b'\n' | b'\r'));
+            self.standing.input.extend(std::iter::repeat_n(character, 1 + usize::from(begun)));
         }
     }
 
     /// Hands input to the command; whether there was a step.
     fn write(&mut self, supervisor: &mut Supervisor, watches: &mut Watches) -> bool {
-        let slot = if self.terminal { &mut self.stdout } else { &mut self.stdin };
+        let slot = if self.standing.terminal { &mut self.stdout } else { &mut self.stdin };
         let Some(end) = slot else {
             // It reads no more.
-            let any = !self.input.is_empty();
-            self.input = Vec::new();
+            let any = !self.standing.input.is_empty();
+            self.standing.input = Vec::new();
             return any;
         };
-        if !self.input.is_empty() {
+        if !self.standing.input.is_empty() {
             if !end.writable {
                 return false;
             }
-            match pipe::write(end.fd.as_fd(), &self.input) {
-                Ok(bytes) => drop(self.input.drain(..bytes)),
+            match pipe::write(end.fd.as_fd(), &self.standing.input) {
+                Ok(bytes) => drop(self.standing.input.drain(..bytes)),
                 Err(Errno::EAGAIN) => {
                     end.writable = false;
                     return false;
                 }
                 // EPIPE: it has closed its standard input. EIO: nobody has the terminal any more.
                 Err(_) => {
-                    self.input = Vec::new();
-                    self.input_ends = true;
+                    self.standing.input = Vec::new();
+                    self.standing.input_ends = true;
                 }
             }
             return true;
         }
-        if self.input_ends && !self.terminal {
+        if self.standing.input_ends && !self.standing.terminal {
             if let Some(end) = slot.take() {
                 end.close(supervisor, watches);
             }
@@ -331,8 +356,8 @@ impl Upgraded {
         supervisor: &mut Supervisor,
         watches: &mut Watches,
     ) -> bool {
-        let (over, terminal) = (self.ended.is_some(), self.terminal);
-        let overrun = self.read_since >= LEFT_BYTES_MAX;
+        let (over, terminal) = (self.standing.ended.is_some(), self.standing.terminal);
+        let overrun = self.standing.read_since >= LEFT_BYTES_MAX;
         let slot = self.slot(stream);
         let Some(end) = slot.as_mut().filter(|end| end.readable || over) else { return false };
         let data = match pipe::read(end.fd.as_fd(), scratch) {
@@ -360,7 +385,7 @@ impl Upgraded {
                 return true;
             }
         };
-        self.read_since += if over { data.len() } else { 0 };
+        self.standing.read_since += if over { data.len() } else { 0 };
         let frame = match stream {
             Stream::Stderr => Frame::Stderr(data),
             Stream::Stdin | Stream::Stdout => Frame::Stdout(data),
@@ -371,15 +396,18 @@ impl Upgraded {
 
     /// It has ended, and all it wrote was taken.
     fn is_over(&self) -> bool {
-        self.ended.is_some() && !self.told && self.stdout.is_none() && self.stderr.is_none()
+        self.standing.ended.is_some()
+            && !self.standing.told
+            && self.stdout.is_none()
+            && self.stderr.is_none()
     }
 
     fn tell_end(&mut self, output: &mut Vec<u8>) {
-        self.told = true;
-        if self.terminal {
+        self.standing.told = true;
+        if self.standing.terminal {
             frames::append(output, &Frame::EndOfStderr);
         }
-        let status = self.ended.unwrap_or(ExitStatus::Unknown);
+        let status = self.standing.ended.unwrap_or(ExitStatus::Unknown);
         frames::append(output, &Frame::Exit(&frames::exit_data(status)));
     }
 }

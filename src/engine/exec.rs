@@ -278,7 +278,7 @@ impl Engine {
         }
     }
 
-    fn set_exec_deadline(&mut self, exec: ExecId, deadline: Option<Mono>) {
+    pub(super) fn set_exec_deadline(&mut self, exec: ExecId, deadline: Option<Mono>) {
         let Some(found) = self.execs.get_mut(exec) else { return };
         let before = std::mem::replace(&mut found.deadline, deadline);
         if let Some(at) = before {

@@ -10,6 +10,7 @@
 mod chance;
 mod exec;
 mod execs;
+mod handed;
 mod io;
 mod launch;
 mod life;
@@ -26,10 +27,12 @@ mod task;
 mod update;
 mod waiting;
 
+pub use handed::{Asking, Executing};
 pub use io::{Action, ExecAction, ExecInput, Input, Output, Updated};
 pub use restart::Attempts;
 pub use saved::{Change, Saved};
 pub use task::{Abort, Cause, Ended, Main, State, Then};
+pub use waiting::Ask;
 
 use crate::vocabulary::{
     Answer, Deadlines, Event, EventKind, ExecId, Identity, Mono, Now, Pid, Reply, Request,
@@ -42,7 +45,7 @@ use shutdown::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use table::Table;
-use waiting::{Ask, Askers};
+use waiting::Askers;
 
 /// Room in queues that is kept for the next turn; more is given back after a burst.
 const ROOM_KEPT: usize = 256;

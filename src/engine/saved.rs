@@ -47,6 +47,8 @@ pub struct Saved {
     pub gave_up: bool,
     /// Output is still on its way to a slow reader.
     pub output_pending: bool,
+    /// Its run was taken over from an earlier supervisor.
+    pub adopted: bool,
 }
 
 /// What is to be taken down.
@@ -100,6 +102,7 @@ impl Engine {
             containment: task.containment,
             gave_up: task.gave_up,
             output_pending: task.output_pending,
+            adopted: task.adopted,
         })
     }
 
@@ -115,6 +118,17 @@ impl Engine {
     ///
     /// Without `same_boot` no process of them is left.
     pub fn restore(&mut self, now: Now, saved: Vec<Saved>, same_boot: bool) -> Vec<TaskId> {
+        let ids = self.insert_saved(saved, same_boot);
+        for &id in &ids {
+            if same_boot { self.revive(now, id) } else { self.bury(now, id) }
+        }
+        self.settle(now);
+        ids
+    }
+
+    /// Puts tasks of an earlier engine into the table, with what they come after. Their deadlines
+    /// are told on the clock of one boot.
+    pub(super) fn insert_saved(&mut self, saved: Vec<Saved>, same_boot: bool) -> Vec<TaskId> {
         let mut ids = Vec::with_capacity(saved.len());
         let mut by_number = HashMap::with_capacity(saved.len());
         let mut edges = Vec::new();
@@ -135,10 +149,6 @@ impl Engine {
                 self.order.link(id, *dependency);
             }
         }
-        for &id in &ids {
-            if same_boot { self.revive(now, id) } else { self.bury(now, id) }
-        }
-        self.settle(now);
         ids
     }
 
@@ -214,7 +224,7 @@ impl Engine {
     }
 
     /// A task whose first run had not begun: what it comes after may have, or never will.
-    fn wait_again(&mut self, now: Now, id: TaskId) {
+    pub(super) fn wait_again(&mut self, now: Now, id: TaskId) {
         let dependencies = self.order.dependencies(id);
         let never_ran =
             |&&id: &&TaskId| self.table.get(id).is_none_or(|task| task.started.is_none());
@@ -286,6 +296,7 @@ impl Task {
         task.containment = saved.containment;
         task.gave_up = saved.gave_up;
         task.output_pending = saved.output_pending;
+        task.adopted = saved.adopted;
         task
     }
 }

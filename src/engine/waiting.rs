@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What an asker waits for.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Ask {
+pub enum Ask {
     /// The first run.
     Launch,
     /// The exit for good.
@@ -53,6 +53,10 @@ impl Askers {
         let asker = self.by_ticket.remove(&ticket)?;
         self.by_task.remove(&(asker.task, asker.ask, ticket));
         Some(asker)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &Asker)> {
+        self.by_ticket.iter().map(|(&ticket, asker)| (ticket, asker))
     }
 
     pub(super) fn get(&self, ticket: Ticket) -> Option<&Asker> {

@@ -29,20 +29,20 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Unadopted {
     /// Inits of which it could not be told whether they are there.
-    inits: HashMap<TaskId, (Pid, ProcessMark)>,
+    pub(super) inits: HashMap<TaskId, (Pid, ProcessMark)>,
     /// The streams of tasks that could not all be opened.
-    streams: HashMap<TaskId, HeldUp>,
+    pub(super) streams: HashMap<TaskId, HeldUp>,
 }
 
 /// An adopted task whose streams could not all be opened.
 #[derive(Debug)]
-struct HeldUp {
+pub(super) struct HeldUp {
     /// Whose new files of its sinks are to be.
-    owner: Option<Ids>,
+    pub(super) owner: Option<Ids>,
     /// Our ends of its pipes, so that these outlive their writers.
-    _pipes: Vec<OwnedFd>,
+    pub(super) pipes: Vec<OwnedFd>,
     /// How long was waited.
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 /// A run that an earlier supervisor has left.
@@ -333,7 +333,7 @@ impl Supervisor {
         if !self.relay.adopt(self.now.mono, task, &identity, run, owner, pipes.clone()) {
             let pipes = self.relay.hold(&identity.name, &pipes);
             // Its task waits meanwhile, once its pipe is full.
-            self.unadopted.streams.insert(task, HeldUp { owner, _pipes: pipes, wait });
+            self.unadopted.streams.insert(task, HeldUp { owner, pipes, wait });
             self.deadlines.add(self.now.mono + wait, Due::Streams(task));
         }
     }
@@ -341,7 +341,7 @@ impl Supervisor {
     /// Tries again to open the streams of a task that was taken over.
     pub(super) fn adopt_streams_again(&mut self, task: TaskId) {
         let Some(held_up) = self.unadopted.streams.remove(&task) else { return };
-        let HeldUp { owner, _pipes, wait } = held_up;
+        let HeldUp { owner, pipes: _held, wait } = held_up;
         let Some(identity) = self.engine.identity(task) else { return };
         let pipes = self.relay.pipes_left().remove(&*identity.name).unwrap_or_default();
         self.adopt_streams_of(task, owner, pipes, (wait * 2).min(SINK_RETRY_MAX));
@@ -352,7 +352,7 @@ impl Supervisor {
     }
 
     /// Groups of runs that are over stay until what was left in them is gone.
-    fn adopt_groups(&mut self, known: &BTreeSet<String>) {
+    pub(super) fn adopt_groups(&mut self, known: &BTreeSet<String>) {
         for leaf in self.groups.leaves() {
             if !known.contains(&leaf)
                 && let Finish::Watch(key) = self.groups.finish(leaf, None, false)

@@ -127,6 +127,32 @@ impl DescriptorStore {
         store
     }
 
+    /// Goes on with what the program before this one has stored, and what is still to be removed.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(&mut self, stored: &[String], forgotten: &[String]) {
+        for what in stored.iter().filter_map(|name| Stored::parse(name)) {
+            if self.stored.insert(what) {
+                self.bytes += what.bytes();
+            }
+        }
+        let removals = forgotten.iter().filter_map(|name| Stored::parse(name));
+        self.waiting.extend(removals.map(|what| (what, None)));
+        self.retry();
+    }
+
+    /// Names of what is stored, and of what is still to be removed.
+    #[cfg(feature = "cli")]
+    pub(super) fn names(&self) -> (Vec<String>, Vec<String>) {
+        let unsent =
+            |what: &Stored| self.waiting.iter().any(|(waits, fd)| waits == what && fd.is_some());
+        let stored = self.stored.iter().filter(|what| !unsent(what));
+        let forgotten = self.waiting.iter().filter(|(_, fd)| fd.is_none());
+        (
+            stored.map(ToString::to_string).collect(),
+            forgotten.map(|(what, _)| what.to_string()).collect(),
+        )
+    }
+
     /// Whether it is stored, by this supervisor or an earlier one.
     pub(super) fn is_stored(&self, what: Stored) -> bool {
         self.stored.contains(&what)

@@ -3,7 +3,9 @@
 
 use super::{Due, Supervisor};
 use crate::sys::child_signal::{ChildSignal, SIGNALS_AT_ONCE};
-use crate::sys::reap::{self, Keep};
+use crate::sys::reap;
+#[cfg(not(feature = "cli"))]
+use crate::sys::reap::Keep;
 use crate::vocabulary::limits::EXITS_PER_TURN;
 use crate::vocabulary::{Mono, Pid, TaskId};
 use std::time::Duration;
@@ -100,7 +102,7 @@ impl Supervisor {
         }
     }
 
-    fn schedule_sweep(&mut self, at: Mono) {
+    pub(super) fn schedule_sweep(&mut self, at: Mono) {
         match self.sweep.due {
             Some(due) if due <= at => return,
             Some(due) => self.deadlines.cancel(due, Due::Sweep),
@@ -166,6 +168,9 @@ impl Supervisor {
 
     /// A child of ours that is no task's main process: an orphan that we were given.
     pub(super) fn reap_orphan(&mut self, pid: Pid) {
+        #[cfg(feature = "cli")]
+        self.reap_helper(pid);
+        #[cfg(not(feature = "cli"))]
         reap::look(pid, None, Keep::Nothing);
     }
 }

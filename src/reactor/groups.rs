@@ -163,6 +163,21 @@ impl Groups {
         }
     }
 
+    /// Goes on with the tree of the program before this one, in which this process may be; `home`:
+    /// where it was before.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(&mut self, path: &Path, home: Option<&Path>) {
+        let inside = cgroup::is_in_tree(&self.mounted, path);
+        if inside && let Some(home) = home {
+            self.mounted.own = Some(home.to_owned());
+        }
+        self.reuse(path);
+        if let Ok(Some(tree)) = &mut self.tree {
+            tree.go_on(inside);
+        }
+        self.moved = inside;
+    }
+
     /// The groups of runs in the tree.
     pub(super) fn leaves(&self) -> Vec<String> {
         match &self.tree {

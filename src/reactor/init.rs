@@ -34,6 +34,11 @@ impl LeftInits {
         Key { index: self.inits.insert((generation, init)) as u32, generation }
     }
 
+    #[cfg(feature = "cli")]
+    pub(super) fn all(&self) -> impl Iterator<Item = &Init> {
+        self.inits.iter().map(|(_, (_, init))| init)
+    }
+
     fn get(&self, key: Key) -> Option<&Init> {
         let (generation, init) = self.inits.get(key.index as usize)?;
         (*generation == key.generation).then_some(init)
@@ -164,11 +169,16 @@ impl Supervisor {
         let pid = init.pid;
         tell(&init, init::LEAVE);
         self.runs.forget_pid(pid, task);
-        let key = self.left_inits.insert(*init);
-        let Some(init) = self.left_inits.get(key) else { return };
         // The same descriptor, for somebody else.
-        let source = init.pidfd.as_fd();
-        let _ = super::deregister(&self.poll, source);
+        let _ = super::deregister(&self.poll, init.pidfd.as_fd());
+        self.follow_left_init(*init);
+    }
+
+    /// Reaps an init that has outlived its run once it ends.
+    pub(super) fn follow_left_init(&mut self, init: Init) {
+        let pid = init.pid;
+        let key = self.left_inits.insert(init);
+        let Some(init) = self.left_inits.get(key) else { return };
         if let Err(error) = self.watch_as(Owner::Init(key), &init.pidfd) {
             log::warn!("init {pid} will not be reaped: {error}");
         }

@@ -10,6 +10,8 @@ use mio::{Interest, Poll};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What the keeper has told.
 #[derive(Debug)]
@@ -30,6 +32,12 @@ impl KeptExits {
         register(poll, reader.as_fd(), Owner::KeptExits, Interest::READABLE)?;
         let known = HashMap::new();
         Ok(KeptExits { reader: Some(reader), known, more: false, failure_told: false })
+    }
+
+    /// The pipe in which the keeper tells it.
+    #[cfg(feature = "cli")]
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.reader.as_ref().map(|reader| reader.as_fd().as_raw_fd())
     }
 
     /// Takes in what has been written since.

@@ -14,6 +14,10 @@ mod exits;
 mod facts;
 mod groups;
 mod handle;
+#[cfg(feature = "cli")]
+mod handover;
+#[cfg(feature = "cli")]
+mod helper;
 mod init;
 mod isolation;
 mod kept_exits;
@@ -22,6 +26,8 @@ mod oom;
 mod options;
 mod orphans;
 mod output;
+#[cfg(fuzzing)]
+mod pretend;
 mod room;
 mod run;
 #[cfg(feature = "stats")]
@@ -39,6 +45,11 @@ mod watch;
 pub use descriptor_store::Manager;
 pub use exec::ExecEnds;
 pub use handle::{Disconnected, Handle};
+#[cfg(feature = "cli")]
+pub(crate) use handover::{
+    HandedAsking, HandedExec, HandedHeld, HandedInit, HandedOutput, HandedOver, HandedRun,
+    HandedSource, HandedStream, HandedSupervisor, HandedTail, TakenExecs,
+};
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
 #[cfg(feature = "stats")]
 pub use sampling::Measurement;
@@ -119,6 +130,8 @@ pub struct Supervisor {
     sweep: Sweep,
     looks: Looks,
     left_inits: LeftInits,
+    #[cfg(feature = "cli")]
+    helper: Option<helper::Helper>,
     watches: Watches,
     orders: Orders,
     deadlines: Deadlines<Due>,
@@ -195,10 +208,7 @@ impl Supervisor {
     }
 
     fn begin(mut options: Options, config: Config) -> io::Result<Supervisor> {
-        if options.exit_notification == ExitNotification::Sigchld && !options.own_process {
-            let text = "exit notification by SIGCHLD needs a process of its own";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        options.check()?;
         // What it has passed is open for as long as it is needed, and no longer.
         let manager = std::mem::take(&mut options.manager);
         let spawner = Spawner::new(SpawnerOptions {
@@ -213,15 +223,13 @@ impl Supervisor {
         let descriptor_limit = own_process::descriptor_limit();
         let orders = Orders::new()?;
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
-        let relay = Relay::new(
-            poll.registry().try_clone()?,
-            RelayOptions {
-                scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
-                state_dir: options.state_dir.clone(),
-                refuse_inherit: options.refuse_inherit,
-            },
-            DescriptorStore::new(&manager),
-        );
+        let relay_options = RelayOptions {
+            scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
+            state_dir: options.state_dir.clone(),
+            refuse_inherit: options.refuse_inherit,
+        };
+        let store = DescriptorStore::new(&manager);
+        let relay = Relay::new(poll.registry().try_clone()?, relay_options, store);
         let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
@@ -244,6 +252,8 @@ impl Supervisor {
             child_signal,
             sweep: Sweep::default(),
             left_inits: LeftInits::default(),
+            #[cfg(feature = "cli")]
+            helper: None,
             watches: Watches::default(),
             orders,
             deadlines: Deadlines::default(),

@@ -1,6 +1,7 @@
 //! How a supervisor is set up, and what it says of itself.
 
 use super::descriptor_store::Manager;
+use std::io;
 use std::path::PathBuf;
 
 /// How a supervisor is set up. The default is that of a guest in another's process: it touches no
@@ -23,6 +24,17 @@ pub struct Options {
     pub manager: Manager,
     /// `inherit` as a sink is refused: standard output carries the protocol.
     pub refuse_inherit: bool,
+}
+
+impl Options {
+    /// Refuses what does not go together.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.exit_notification == ExitNotification::Sigchld && !self.own_process {
+            let text = "exit notification by SIGCHLD needs a process of its own";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(())
+    }
 }
 
 /// Whether each task gets a cgroup.

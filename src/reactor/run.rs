@@ -214,6 +214,12 @@ impl Runs {
         }
     }
 
+    /// This process is one of a task's, beside its main one.
+    #[cfg(feature = "cli")]
+    pub(super) fn note_pid(&mut self, pid: Pid, task: TaskId) {
+        self.by_pid.insert(pid, task);
+    }
+
     pub(super) fn of_pid(&self, pid: Pid) -> Option<TaskId> {
         self.by_pid.get(&pid).copied()
     }

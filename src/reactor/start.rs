@@ -28,6 +28,8 @@ pub(super) struct Starts {
     /// The run of each task that waits.
     wanted: HashMap<TaskId, u64>,
     left_this_turn: usize,
+    /// All of them wait.
+    held: bool,
 }
 
 impl Starts {
@@ -36,8 +38,15 @@ impl Starts {
         self.queue.push_back((task, run));
     }
 
+    /// Whether none can be made now.
     pub(super) fn is_empty(&self) -> bool {
-        self.wanted.is_empty()
+        self.wanted.is_empty() || self.held
+    }
+
+    /// From now on, or not any more, all of them wait.
+    #[cfg(feature = "cli")]
+    pub(super) fn hold(&mut self, hold: bool) {
+        self.held = hold;
     }
 
     /// A new turn begins, or a host asks for a start at once.
@@ -54,7 +63,7 @@ impl Starts {
 
     /// The next start, while this turn has time for one.
     pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
-        let left = self.left_this_turn.checked_sub(1)?;
+        let left = self.left_this_turn.checked_sub(1).filter(|_| !self.held)?;
         while let Some((task, run)) = self.queue.pop_front() {
             if self.wanted.get(&task) == Some(&run) {
                 self.wanted.remove(&task);

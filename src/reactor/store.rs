@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// Takes down what a later supervisor needs.
@@ -32,6 +32,12 @@ pub trait Store: fmt::Debug {
     /// What is noted from now on until the next [`Store::flush`] is all there is, and takes the
     /// place of what was there. Where that fails, what was there stays and goes on.
     fn begin_snapshot(&mut self, counters: Counters);
+
+    /// The number of the descriptor that keeps others from the store, where it has one: it stays
+    /// open while the process goes on with another program.
+    fn lock(&self) -> Option<RawFd> {
+        None
+    }
 }
 
 /// Something that is taken down.
@@ -114,6 +120,11 @@ impl Keeping {
     pub(super) fn new(store: Box<dyn Store>) -> Keeping {
         Keeping { store, sequence: 0, tree: None, failing: None, log_after: Mono::default() }
     }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn lock(&self) -> Option<RawFd> {
+        self.store.lock()
+    }
 }
 
 impl Supervisor {
@@ -187,27 +198,31 @@ impl Supervisor {
 
     /// Takes everything down anew.
     pub(super) fn take_down_all(&mut self) -> io::Result<()> {
-        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        let Some(mut keeping) = self.keeping.take() else { return Ok(()) };
         // All of it is in what follows.
         while self.engine.next_change().is_some() {}
+        keeping.sequence = self.engine.sequence();
+        self.describe(&mut *keeping.store, keeping.tree.as_deref());
+        let flushed = keeping.store.flush();
+        self.keeping = Some(keeping);
+        flushed
+    }
+
+    /// Notes everything in `store`, as what is all there is; `tree`: where groups are made.
+    pub(super) fn describe(&self, store: &mut dyn Store, tree: Option<&Path>) {
         let (next_launch, next_run) = self.engine.next_numbers();
         let sequence = self.engine.sequence();
-        keeping.sequence = sequence;
-        keeping.store.begin_snapshot(Counters { next_launch, next_run, sequence });
-        if let Some(tree) = &keeping.tree {
-            keeping.store.note(Note::Tree(tree));
+        store.begin_snapshot(Counters { next_launch, next_run, sequence });
+        if let Some(tree) = tree {
+            store.note(Note::Tree(tree));
         }
         for task in self.engine.tasks() {
             if let Some(saved) = self.engine.saved(task) {
-                keeping.store.note(Note::Change(&Change::Task(saved)));
+                store.note(Note::Change(&Change::Task(saved)));
             }
         }
         for process in self.processes() {
-            self.note(Note::Process(&process));
-        }
-        match &mut self.keeping {
-            Some(keeping) => keeping.store.flush(),
-            None => Ok(()),
+            store.note(Note::Process(&process));
         }
     }
 

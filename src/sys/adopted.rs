@@ -163,7 +163,7 @@ pub(super) fn start_ticks(pid: Pid) -> Result<Option<u64>, Errno> {
 }
 
 /// The fields behind the command's name, which may hold anything.
-fn fields(stat: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+pub(super) fn fields(stat: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     Some(std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace())
 }

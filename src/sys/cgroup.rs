@@ -11,7 +11,7 @@ mod oom_events;
 mod settings;
 mod stale;
 #[cfg(feature = "stats")]
-mod usage;
+pub(super) mod usage;
 mod v1;
 mod wanted;
 
@@ -73,11 +73,15 @@ pub(crate) struct Mounted {
 
 /// Looks at /proc/self/mountinfo and /proc/self/cgroup.
 pub(crate) fn mounted() -> Mounted {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    // Anybody may mount something (FUSE) at a place whose name is no text.
+    let read = |path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     parse_mounted(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
 }
 
-fn parse_mounted(mountinfo: &str, cgroup: &str) -> Mounted {
+pub(super) fn parse_mounted(mountinfo: &str, cgroup: &str) -> Mounted {
     let mut v1 = false;
     let mut v2 = None;
     for line in mountinfo.lines() {
@@ -412,6 +416,12 @@ fn join(group: &Path) -> Result<(), Errno> {
 
 fn cannot(what: &str, path: &Path, errno: Errno) -> NoTree {
     NoTree(format!("cannot {what} {}: {}", path.display(), errno.desc()))
+}
+
+/// Whether this process has moved into the leaf of this tree.
+#[cfg(feature = "cli")]
+pub(crate) fn is_in_tree(mounted: &Mounted, tree: &Path) -> bool {
+    mounted.own.as_deref() == Some(&tree.join(LEAF))
 }
 
 /// Held by tests that count the groups of this process.

@@ -29,6 +29,21 @@ pub(crate) fn take(number: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Takes a descriptor that the program before this one of the same process has left open: it is
+/// closed at exec, and gets another number where its own is a low one. To be called once for a
+/// number.
+///
+/// # Errors
+/// EBADF where there is no such descriptor, or it is a standard stream.
+#[cfg(feature = "cli")]
+pub(crate) fn take_handed(number: i32) -> Result<OwnedFd, Errno> {
+    match number {
+        ..=2 => Err(Errno::EBADF),
+        3..FIRST => take(number),
+        _ => take_in_place(number),
+    }
+}
+
 /// A descriptor that our service manager has passed.
 #[derive(Debug)]
 pub(crate) struct Passed {

@@ -1,25 +1,28 @@
 //! Opening a file that a task may have made.
 
-use super::faults;
-use nix::fcntl::OFlag;
-use std::fs::{File, OpenOptions};
+use super::sink::{Place, SinkError};
+use nix::errno::Errno;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-/// Opens a regular file for reading; `None` where there is none. Whatever else stands there
-/// neither blocks us nor leads us away.
-pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
-    faults::check("open")?;
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    if file.metadata()?.is_file() {
-        Ok(Some(file))
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+/// Opens a regular file for reading, as sinks are opened: whatever else stands there, or is on the
+/// way, neither blocks us nor leads us away. `None` where there is none.
+pub(crate) fn open(path: &str, task_dir: Option<&str>) -> io::Result<Option<File>> {
+    let opened = Place::find(path, task_dir).and_then(|place| place.open_to_read(place.name));
+    match opened {
+        Ok(file) => Ok(file.map(File::from)),
+        Err(error) if error.errno == Some(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(told(&error)),
     }
+}
+
+/// Every N of which there is a `PATH.N`, in no order.
+pub(crate) fn numbers(path: &str, task_dir: Option<&str>) -> io::Result<Vec<u64>> {
+    let place = Place::find(path, task_dir).map_err(|error| told(&error))?;
+    place.numbers().map_err(|error| told(&error))
+}
+
+fn told(error: &SinkError) -> io::Error {
+    let kind = error.errno.map_or(io::ErrorKind::InvalidInput, |e| io::Error::from(e).kind());
+    io::Error::new(kind, error.to_string())
 }

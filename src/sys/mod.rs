@@ -30,8 +30,12 @@ pub(crate) mod failure;
 pub(crate) mod faults;
 #[cfg(feature = "control")]
 pub(crate) mod file_watch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(feature = "cli")]
 pub(crate) mod group;
+#[cfg(feature = "cli")]
+pub(crate) mod handed_descriptors;
 mod host;
 #[cfg(feature = "control")]
 pub(crate) mod inherited;
@@ -88,10 +92,13 @@ mod staging;
 #[cfg(feature = "control")]
 pub(crate) mod state_directory;
 mod status_pipe;
+#[cfg(feature = "cli")]
+pub(crate) mod successor;
 mod task_directory;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;
 pub mod testing;
+pub(crate) mod trusted_path;
 #[cfg(feature = "control")]
 pub(crate) mod unix_socket;
 mod user;

@@ -24,7 +24,7 @@ pub(super) struct Mounts {
 
 /// Mount points of remote file systems, and of /proc, whose links lead anywhere.
 #[derive(Debug, Default)]
-struct Remote {
+pub(super) struct Remote {
     points: Vec<PathBuf>,
     /// There is one that is not /proc.
     any: bool,
@@ -109,7 +109,7 @@ pub(super) struct Peers {
     pub(super) slave: bool,
 }
 
-fn peers_in(table: &[u8], path: &Path) -> Peers {
+pub(super) fn peers_in(table: &[u8], path: &Path) -> Peers {
     let mut found = Peers::default();
     for line in table.split(|&byte| byte == b'\n') {
         let mut fields = line.split(|&byte| byte == b' ').skip(4);
@@ -154,7 +154,7 @@ fn is_remote(kind: &[u8]) -> bool {
 
 impl Remote {
     /// proc_pid_mountinfo(5): `id parent device root mount-point options [tags...] - type ...`.
-    fn parse(table: &[u8]) -> Remote {
+    pub(super) fn parse(table: &[u8]) -> Remote {
         let mut remote = Remote::default();
         for line in table.split(|&byte| byte == b'\n') {
             let mut fields = line.split(|&byte| byte == b' ');
@@ -168,7 +168,7 @@ impl Remote {
         remote
     }
 
-    fn is_local(&self, path: &Path) -> bool {
+    pub(super) fn is_local(&self, path: &Path) -> bool {
         if path.starts_with("/proc") {
             return false;
         }

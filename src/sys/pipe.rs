@@ -167,22 +167,26 @@ pub(crate) fn move_bytes_to_file(
     uninterrupted(|| splice(from, None, into, Some(&mut offset), bytes, flags))
 }
 
-/// A pipe through which one can look at what stands in another.
+/// A pipe of our own: to look at what stands in another one, and to carry bulk out of it. Empty
+/// between two uses.
 #[derive(Debug)]
-pub(crate) struct Peek {
+pub(crate) struct OwnPipe {
     reader: OwnedFd,
     writer: OwnedFd,
 }
 
-impl Peek {
-    pub(crate) fn new() -> Result<Peek, Errno> {
+impl OwnPipe {
+    /// Makes one that holds as much as it may, at most `bytes`.
+    pub(crate) fn new(bytes: usize) -> Result<OwnPipe, Errno> {
         faults::check("pipe2")?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok(Peek { reader, writer })
+        // One that stays small carries less at a time.
+        let _ = set_capacity(reader.as_fd(), bytes);
+        Ok(OwnPipe { reader, writer })
     }
 
-    /// Copies what stands at the beginning of a pipe into `buffer`, and leaves it there. How much
-    /// that is; 0 where nothing is in it and nobody writes.
+    /// Copies what stands at the beginning of another pipe into `buffer`, and leaves it there. How
+    /// much that is; 0 where nothing is in it and nobody writes.
     pub(crate) fn look(&self, into: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
         faults::check("tee")?;
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
@@ -196,6 +200,17 @@ impl Peek {
             }
         }
         Ok(bytes)
+    }
+
+    /// Takes at most `bytes` out of another pipe. 0: nothing is in it and nobody writes; EAGAIN:
+    /// nothing.
+    pub(crate) fn take(&self, from: BorrowedFd<'_>, bytes: usize) -> Result<usize, Errno> {
+        move_bytes(from, self.writer.as_fd(), bytes)
+    }
+
+    /// Where it is emptied.
+    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
     }
 }
 
@@ -231,6 +246,23 @@ pub(crate) fn waiting_bytes(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
+/// Whether something can be read from a pipe, its end included, and whether something can be
+/// written to another one (true without one). Takes no lock, which a writer holds while it copies.
+pub(crate) fn readiness(
+    reader: BorrowedFd<'_>,
+    writer: Option<BorrowedFd<'_>>,
+) -> Result<(bool, bool), Errno> {
+    faults::check("poll")?;
+    let asked = PollFd::new(reader, PollFlags::POLLIN);
+    let target = PollFd::new(writer.unwrap_or(reader), PollFlags::POLLOUT);
+    let mut both = [asked, target];
+    let count = 1 + usize::from(writer.is_some());
+    poll(both.get_mut(..count).unwrap_or_default(), PollTimeout::ZERO)?;
+    let told = both.map(|one| one.revents().is_some_and(|events| !events.is_empty()));
+    let [readable, writable] = told;
+    Ok((readable, writable || writer.is_none()))
+}
+
 /// Whether a pipe has a reader, asked of an end that is open for writing only.
 pub(crate) fn has_reader(writer: BorrowedFd<'_>) -> Result<bool, Errno> {
     faults::check("poll")?;
@@ -245,6 +277,13 @@ pub(crate) fn set_capacity(fd: BorrowedFd<'_>, bytes: usize) -> Result<(), Errno
     faults::check("fcntl")?;
     let bytes = i32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
     fcntl(fd, FcntlArg::F_SETPIPE_SZ(bytes)).map(drop)
+}
+
+/// What a pipe can hold.
+#[cfg(feature = "cli")]
+pub(crate) fn capacity(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+    faults::check("fcntl")?;
+    fcntl(fd, FcntlArg::F_GETPIPE_SZ).map(|bytes| usize::try_from(bytes).unwrap_or_default())
 }
 
 /// Pages that the pipes of an unprivileged user may hold before new ones get one page only;

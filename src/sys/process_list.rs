@@ -16,13 +16,37 @@ const PIECE_ENTRIES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct ProcessList {
     file: OwnedFd,
+    numbers: Numbers,
+}
+
+/// Decimal numbers in pieces of a text.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
     /// The beginning of a number that the last piece has cut.
     begun: Option<i32>,
 }
 
+impl Numbers {
+    /// Adds those that are complete with this piece; an empty one is the end.
+    pub(super) fn take(&mut self, piece: &[u8], found: &mut Vec<Pid>) {
+        for &byte in piece {
+            if byte.is_ascii_digit() {
+                let digit = i32::from(byte - b'0');
+                let begun = self.begun.unwrap_or(0);
+                self.begun = Some(begun.saturating_mul(10).saturating_add(digit));
+            } else {
+                found.extend(self.begun.take().and_then(Pid::new));
+            }
+        }
+        if piece.is_empty() {
+            found.extend(self.begun.take().and_then(Pid::new));
+        }
+    }
+}
+
 impl ProcessList {
     pub(crate) fn new(file: OwnedFd) -> ProcessList {
-        ProcessList { file, begun: None }
+        ProcessList { file, numbers: Numbers::default() }
     }
 
     /// The children of a process, one list for each of its threads.
@@ -65,18 +89,7 @@ impl ProcessList {
         found: &mut Vec<Pid>,
     ) -> Result<bool, Errno> {
         let piece = reader.read_piece(&self.file, PIECE_BYTES)?;
-        for &byte in piece {
-            if byte.is_ascii_digit() {
-                let digit = i32::from(byte - b'0');
-                let begun = self.begun.unwrap_or(0);
-                self.begun = Some(begun.saturating_mul(10).saturating_add(digit));
-            } else {
-                found.extend(self.begun.take().and_then(Pid::new));
-            }
-        }
-        if piece.is_empty() {
-            found.extend(self.begun.take().and_then(Pid::new));
-        }
+        self.numbers.take(piece, found);
         Ok(!piece.is_empty())
     }
 }

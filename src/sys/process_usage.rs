@@ -97,7 +97,7 @@ pub(crate) fn cpu_clock(pid: Pid) -> Option<u64> {
 
 /// The command name in the second field may hold anything, so the fields are counted behind the
 /// last parenthesis (proc_pid_stat(5)).
-fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
+pub(super) fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     let family = super::processes::parse_stat(stat)?;
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
@@ -136,7 +136,7 @@ pub(crate) fn micros(ticks: u64) -> u64 {
     ticks.saturating_mul(1_000_000) / per_second
 }
 
-fn parse_status(status: &[u8]) -> ProcessMemory {
+pub(super) fn parse_status(status: &[u8]) -> ProcessMemory {
     let kilobytes = |name: &[u8]| number_behind(status, name).unwrap_or(0).saturating_mul(1024);
     ProcessMemory {
         rss_bytes: kilobytes(b"RssAnon:"),
@@ -146,7 +146,7 @@ fn parse_status(status: &[u8]) -> ProcessMemory {
 }
 
 /// Anonymous memory: what is resident but for pages of files and shared memory.
-fn parse_statm(statm: &[u8]) -> Option<u64> {
+pub(super) fn parse_statm(statm: &[u8]) -> Option<u64> {
     let mut fields = std::str::from_utf8(statm).ok()?.split_ascii_whitespace().skip(1);
     let mut pages = || fields.next()?.parse::<u64>().ok();
     let (resident, shared) = (pages()?, pages()?);
@@ -163,7 +163,7 @@ fn configured(variable: SysconfVar) -> Option<u64> {
     found.and_then(|value| u64::try_from(value).ok()).filter(|&value| value > 0)
 }
 
-fn parse_io(io: &[u8]) -> Option<ProcessIo> {
+pub(super) fn parse_io(io: &[u8]) -> Option<ProcessIo> {
     let read_bytes = number_behind(io, b"read_bytes:")?;
     Some(ProcessIo { read_bytes, write_bytes: number_behind(io, b"write_bytes:")? })
 }

@@ -3,10 +3,9 @@
 
 use super::faults;
 use super::pipe::{Ids, give_to, reopen, set_nonblocking};
+use super::trusted_path::{self, is_trusted};
 use nix::errno::Errno;
-use nix::fcntl::{
-    AT_FDCWD, AtFlags, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat, openat2, renameat,
-};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::uio::pread;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, mkfifoat, unlinkat};
@@ -78,6 +77,7 @@ impl<'a> Place<'a> {
             match self.look(self.name) {
                 Ok((fd, stat)) => {
                     must_be(SFlag::S_IFIFO, &stat)?;
+                    self.must_be_harmless(&stat, owner)?;
                     return reopen(fd.as_fd(), OFlag::O_RDWR | OFlag::O_NONBLOCK)
                         .map_err(failed("open it by way of /proc/thread-self/fd"));
                 }
@@ -126,6 +126,7 @@ impl<'a> Place<'a> {
             match self.look(name) {
                 Ok((fd, stat)) => {
                     must_be(SFlag::S_IFREG, &stat)?;
+                    self.must_be_harmless(&stat, owner)?;
                     // A lease on the file would hold a blocking open.
                     let file = reopen(fd.as_fd(), append | OFlag::O_NONBLOCK)
                         .map_err(failed("open it by way of /proc/thread-self/fd"))?;
@@ -163,6 +164,50 @@ impl<'a> Place<'a> {
         faults::check("fstat")?;
         let stat = fstat(&fd)?;
         Ok((fd, stat))
+    }
+
+    /// The regular file `name` in this directory, for reading; `None` where there is none.
+    #[cfg(feature = "control")]
+    pub(crate) fn open_to_read(&self, name: &str) -> Result<Option<OwnedFd>, SinkError> {
+        let (fd, stat) = match self.look(name) {
+            Ok(found) => found,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(failed("open it")(errno)),
+        };
+        must_be(SFlag::S_IFREG, &stat)?;
+        reopen(fd.as_fd(), OFlag::O_RDONLY | OFlag::O_NONBLOCK)
+            .map(Some)
+            .map_err(failed("open it by way of /proc/thread-self/fd"))
+    }
+
+    /// What is there may be somebody's trap where others can make files: another name of a file
+    /// that they may not write to themselves, or a file of theirs that waits for what we write. As
+    /// the kernel guards what is made (proc_sys_fs(5): protected_hardlinks, protected_regular).
+    fn must_be_harmless(&self, stat: &FileStat, owner: Option<Ids>) -> Result<(), SinkError> {
+        faults::check("fstat").map_err(failed("look at its directory"))?;
+        let directory = fstat(&self.directory).map_err(failed("look at its directory"))?;
+        let is_open = directory.st_mode & 0o022 != 0;
+        let is_ours = is_trusted(directory.st_uid);
+        if is_ours && !is_open {
+            return Ok(());
+        }
+        if stat.st_nlink > 1 && (is_ours || stat.st_uid != directory.st_uid) {
+            let links = stat.st_nlink;
+            return Err(refused(format!(
+                "has {links} names, in a directory that others may write to: it could be another's \
+                 file"
+            )));
+        }
+        let is_sticky = directory.st_mode & Mode::S_ISVTX.bits() != 0;
+        let of_task = owner.is_some_and(|(uid, _)| uid == stat.st_uid);
+        let of_directory = stat.st_uid == directory.st_uid;
+        if is_open && is_sticky && !of_task && !of_directory && !is_trusted(stat.st_uid) {
+            let user = stat.st_uid;
+            return Err(refused(format!(
+                "belongs to user {user}, in a directory that all may write to: it could be a trap"
+            )));
+        }
+        Ok(())
     }
 
     /// Whether the directory has this name.
@@ -247,19 +292,17 @@ pub(crate) fn tail<'b>(file: &OwnedFd, size: u64, buffer: &'b mut [u8]) -> &'b [
     buffer.get(..read).unwrap_or_default()
 }
 
-/// A directory by its absolute path; links that somebody put there are the administrator's.
+/// A directory by its absolute path. Whose links are on the way matters: what we make there belongs
+/// to the task's user in the end.
 fn open_directory(path: &str) -> Result<OwnedFd, SinkError> {
     let path = if path.is_empty() { "/" } else { path };
-    let failed = || failed(format!("open directory {path:?}"));
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    faults::check("openat2").map_err(failed())?;
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    match openat2(AT_FDCWD, path, how) {
-        // Older kernels, and filters that do not know the call.
-        Err(Errno::ENOSYS | Errno::EPERM) => openat(AT_FDCWD, path, flags, Mode::empty()),
-        result => result,
-    }
-    .map_err(failed())
+    trusted_path::open_directory(path.as_ref()).map_err(|errno| {
+        let how = match errno {
+            Errno::ELOOP => " without following a link that neither root nor we have made",
+            _ => "",
+        };
+        failed(format!("open directory {path:?}{how}"))(errno)
+    })
 }
 
 /// Goes down part by part, never through a symbolic link and never up.

@@ -32,6 +32,8 @@ use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::RawFd;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -179,6 +181,26 @@ impl Spawner {
             newborns_live: options.own_process,
             init_image,
         })
+    }
+
+    /// Goes on with what the program before this one of the same process had: its limits of
+    /// descriptors before it raised them, and the program of inits.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on(&mut self, nofile_before: Option<(u64, u64)>, image: Option<OwnedFd>) {
+        self.host.nofile_before = nofile_before;
+        self.init_image = image;
+    }
+
+    /// Limits of descriptors, soft and hard, before the soft one was raised.
+    #[cfg(feature = "cli")]
+    pub(crate) fn nofile_before(&self) -> Option<(u64, u64)> {
+        self.host.nofile_before
+    }
+
+    /// The program of inits, once there is one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn init_program(&self) -> Option<RawFd> {
+        self.init_image.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// Looks everything up that a launch of this task needs. A name service may be asked.

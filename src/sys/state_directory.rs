@@ -2,11 +2,15 @@
 
 use super::faults;
 use super::mounts::Mounts;
+use super::trusted_path::{self, is_trusted};
 use crate::vocabulary::cause;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+#[cfg(feature = "cli")]
+use std::os::fd::RawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,7 +25,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct StateDirectory {
     path: PathBuf,
     /// Held, not used.
-    _lock: Flock<File>,
+    #[cfg_attr(not(feature = "cli"), expect(dead_code))]
+    lock: Flock<File>,
 }
 
 impl StateDirectory {
@@ -42,9 +47,29 @@ impl StateDirectory {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made.map_err(|error| explain("make", error))?,
         }
+        let path = found(&path)?;
         check(&path)?;
         let lock = lock(&path)?;
-        Ok(StateDirectory { path, _lock: lock })
+        Ok(StateDirectory { path, lock })
+    }
+
+    /// Goes on with the directory that the program before this one of the same process has locked.
+    ///
+    /// # Errors
+    /// This is not its lock.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on(path: &Path, lock: File) -> io::Result<StateDirectory> {
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            let text = format!("go on with the lock of {path:?}: {}", errno.desc());
+            io::Error::new(io::Error::from(errno).kind(), text)
+        })?;
+        Ok(StateDirectory { path: path.to_owned(), lock })
+    }
+
+    /// The number of the descriptor that holds the lock.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lock_number(&self) -> RawFd {
+        self.lock.as_raw_fd()
     }
 
     /// A file in it.
@@ -52,10 +77,42 @@ impl StateDirectory {
         self.path.join(name)
     }
 
-    /// Where it is.
+    /// Where it is, without links on the way.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Who else could put another directory in its place, in words.
+    pub(crate) fn exposed(&self) -> Option<String> {
+        self.path.ancestors().skip(1).find_map(|above| {
+            let found = std::fs::metadata(above).ok()?;
+            // Who has a directory that is sticky, or anything in it, can rename that.
+            if !is_trusted(found.uid()) {
+                Some(format!("user {}, to whom {above:?} belongs", found.uid()))
+            } else if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
+                Some(format!("whoever may write to {above:?} (mode {:04o})", found.mode() & 0o7777))
+            } else {
+                None
+            }
+        })
+    }
+}
+
+/// The directory itself, whatever links lead there: none of them may be somebody else's, who could
+/// have us go on with tasks that were never ours.
+fn found(path: &Path) -> io::Result<PathBuf> {
+    let failed = |errno: Errno| {
+        let why = match errno {
+            Errno::ELOOP => "a symbolic link that leads there was made by neither root nor us",
+            Errno::ENOTDIR => "it is not a directory",
+            errno => errno.desc(),
+        };
+        let text = format!("use the state directory {path:?}: {why}");
+        io::Error::new(io::Error::from(errno).kind(), text)
+    };
+    let directory = trusted_path::open_directory(path).map_err(failed)?;
+    std::fs::read_link(format!("/proc/thread-self/fd/{}", directory.as_raw_fd()))
+        .or_else(|_| std::fs::canonicalize(path))
 }
 
 fn check(path: &Path) -> io::Result<()> {
@@ -63,7 +120,6 @@ fn check(path: &Path) -> io::Result<()> {
         let text = format!("use the state directory {path:?}: {why}");
         Err(io::Error::new(ErrorKind::PermissionDenied, text))
     };
-    // A link may lead to a directory; who may change the link is looked at by whoever made it.
     let found = std::fs::metadata(path)?;
     if !found.is_dir() {
         return refuse("it is not a directory".to_owned());

@@ -3,18 +3,22 @@
 //!
 //! Bits are only ever changed by descriptor, beneath the task directory, on a regular file that has
 //! one name and belongs to the task's user or to us: a link that the task made must not make
-//! another's file readable. Without openat2(2) (Linux 5.6) they are left as they are.
+//! another's file readable. Nor must one on the way to the task directory. Without openat2(2)
+//! (Linux 5.6) they are left as they are.
 
 use super::program::TaskDirectory;
 use super::raw::{self, Answer, call};
+use super::trusted_path;
 use nix::libc;
 use std::ffi::CStr;
 
 /// Checks that the directory is there, and makes the first command that is found in it executable.
 pub(super) fn prepare(directory: &TaskDirectory) -> Result<(), i32> {
-    let flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as usize;
-    let path = directory.path.as_ptr() as usize;
-    let parent = call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags, 0])?;
+    let parent = match trusted_path::open(&directory.path, libc::O_DIRECTORY) {
+        // Somebody's link leads there, if anything does: nothing there is ours to change.
+        Err(libc::ELOOP) => return is_there(&directory.path),
+        parent => parent?,
+    };
     for command in &directory.commands {
         match open_beneath(parent, command) {
             Ok(file) => {
@@ -29,6 +33,12 @@ pub(super) fn prepare(directory: &TaskDirectory) -> Result<(), i32> {
     }
     close(parent);
     Ok(())
+}
+
+fn is_there(path: &CStr) -> Result<(), i32> {
+    let flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as usize;
+    let path = path.as_ptr() as usize;
+    call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags, 0]).map(close)
 }
 
 fn close(fd: usize) {

@@ -28,7 +28,7 @@ pub(super) struct Database {
 pub(super) const SYSTEM: Database = Database { passwd: "/etc/passwd", group: "/etc/group" };
 
 /// An entry of the user database.
-struct Entry {
+pub(super) struct Entry {
     name: String,
     uid: u32,
     gid: u32,
@@ -37,7 +37,7 @@ struct Entry {
 }
 
 /// Who, as a number or a name: a name never consists of digits alone.
-enum Who<'a> {
+pub(super) enum Who<'a> {
     Number(u32),
     Name(&'a str),
 }
@@ -149,7 +149,7 @@ fn read(path: &str) -> Result<String, Errno> {
 }
 
 /// passwd(5): `name:password:uid:gid:...`.
-fn passwd_entry(line: &str, who: &Who<'_>) -> Option<Entry> {
+pub(super) fn passwd_entry(line: &str, who: &Who<'_>) -> Option<Entry> {
     let mut fields = line.split(':');
     let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
@@ -161,7 +161,7 @@ fn passwd_entry(line: &str, who: &Who<'_>) -> Option<Entry> {
 }
 
 /// group(5): `name:password:gid:members`.
-fn group_entry(line: &str) -> Option<(&str, u32, &str)> {
+pub(super) fn group_entry(line: &str) -> Option<(&str, u32, &str)> {
     let mut fields = line.split(':');
     let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
     Some((name, gid.parse().ok()?, fields.next().unwrap_or("")))

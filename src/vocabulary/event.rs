@@ -55,6 +55,25 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Every one.
+    pub const ALL: [EventKind; 15] = [
+        EventKind::Launched,
+        EventKind::Started,
+        EventKind::StartFailed,
+        EventKind::Stopping,
+        EventKind::Killed,
+        EventKind::Exited,
+        EventKind::Backoff,
+        EventKind::Finished,
+        EventKind::OomKilled,
+        EventKind::Updated,
+        EventKind::Removed,
+        EventKind::Adopted,
+        EventKind::Stuck,
+        EventKind::OutputLost,
+        EventKind::OutputStalled,
+    ];
+
     /// Its name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {

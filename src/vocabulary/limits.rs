@@ -33,6 +33,9 @@ pub const SINK_RETRY_MAX: Duration = Duration::from_secs(5);
 /// The one buffer that relayed output passes through; also the most that one write to a regular
 /// file carries, since that write blocks the loop.
 pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
+/// The most that one call moves from a pipe into a regular file, as long as the file takes it
+/// quickly: fewer calls and fewer locks for each byte.
+pub const RELAY_BULK_BYTES: usize = 256 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
 /// How long all streams together may move bytes in one turn, so that calls are answered meanwhile:
@@ -140,7 +143,17 @@ pub const METRICS_CLIENTS_MAX: usize = 16;
 /// A collector that has not read its figures after this is let go.
 pub const METRICS_PATIENCE: Duration = Duration::from_secs(10);
 
-const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_TURN_BYTES);
+/// A program that has not said after this whether it can take over cannot. Reading the state of
+/// 10,000 tasks takes a fraction of a second.
+pub const UPGRADE_ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever says more than this has something else to say.
+pub const UPGRADE_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Starts that are under way, and a task file that is being read again, are waited for so long
+/// before another program takes over.
+pub const UPGRADE_SETTLE_PATIENCE: Duration = Duration::from_secs(10);
+
+const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_BULK_BYTES);
+const _: () = assert!(RELAY_BULK_BYTES <= RELAY_TURN_BYTES);
 const _: () = assert!(LOG_TAIL_BYTES / 3 * 4 + 256 < MESSAGE_BYTES_MAX);
 const _: () = assert!(STREAM_QUEUE_BYTES + MESSAGE_BYTES_MAX <= SEND_QUEUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX + 32 <= 255);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 25] = [
     "run",
     "up",
     "daemon",
@@ -25,6 +25,7 @@ const VERBS: [&str; 24] = [
     "rm",
     "top",
     "reload",
+    "upgrade",
     "shutdown",
     "keeper",
     "check",

@@ -150,12 +150,15 @@ fn every_error_has_its_name_and_parameters() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
+fn an_upgrade_is_answered_with_the_version() {
     let daemon = Daemon::start();
-    let reason = "not available in this version";
-    let parameters = json!({"feature": "Upgrade", "reason": reason});
-    let calls = [("Upgrade", json!({}), ("org.ostler.Unsupported", parameters))];
-    expect_errors(&mut daemon.client(), calls);
+    let mut client = daemon.client();
+    launch(&mut client, shell("a", "exec sleep 60"));
+    let reply = answer(&mut client, "Upgrade", json!({}));
+    assert_eq!(reply, json!({"version": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(answer(&mut client, "DaemonStats", json!({}))["pid"], daemon.pid());
+    let invalid = ("org.varlink.service.InvalidParameter", json!({"parameter": "x"}));
+    expect_errors(&mut client, [("Upgrade", json!({"x": 1}), invalid)]);
 }
 
 #[test]

@@ -90,6 +90,25 @@ pub(crate) fn alone(test: impl Fn(Fixture)) {
     }
 }
 
+/// No task outlives its test.
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let tasks: Vec<TaskId> = self.supervisor.tasks().collect();
+        for &task in &tasks {
+            // One that has exited cannot be stopped.
+            let _ = self.supervisor.stop(task, None, Some(Duration::ZERO));
+        }
+        let start = Instant::now();
+        let runs = |supervisor: &Supervisor, task| {
+            supervisor.status(task).is_some_and(|status| status.state != StateName::Exited)
+        };
+        let lives = |supervisor: &Supervisor| tasks.iter().any(|&task| runs(supervisor, task));
+        while lives(&self.supervisor) && start.elapsed() < PATIENCE {
+            let Ok(_) = self.supervisor.turn(Some(GLANCE), &mut self.events) else { return };
+        }
+    }
+}
+
 impl Fixture {
     pub(crate) fn new(options: Options) -> Fixture {
         Fixture { supervisor: Supervisor::new(options).unwrap(), events: Vec::new() }

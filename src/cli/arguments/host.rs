@@ -141,3 +141,16 @@ pub(crate) struct CheckArguments {
     /// Task file (TOML)
     pub(crate) file: PathBuf,
 }
+
+/// Say whether this program could take over from a running daemon
+///
+/// A daemon asks this before an upgrade, with its state on standard input.
+#[derive(Args, Debug)]
+pub(crate) struct TakeOverArguments {
+    /// Only say so
+    #[arg(long, required = true)]
+    pub(crate) check: bool,
+    /// The arguments of the daemon
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) words: Vec<OsString>,
+}

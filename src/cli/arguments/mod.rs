@@ -14,7 +14,7 @@ pub(crate) use client::{
 };
 pub(crate) use host::{
     CgroupChoice, CheckArguments, DaemonArguments, ExitNotificationChoice, KeeperArguments, OnExit,
-    RunArguments, UpArguments,
+    RunArguments, TakeOverArguments, UpArguments,
 };
 pub(crate) use shared::StopFlags;
 pub(crate) use task::{
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
-/// What to do. Hidden is what no daemon of this version serves, and what users do not need.
+/// What to do. Hidden is what users do not need.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
     #[command(after_help = MIRRORED_CODES)]
@@ -74,7 +74,6 @@ pub(crate) enum Verb {
     Rm(RmArguments),
     Top(TopArguments),
     Reload(ReloadArguments),
-    #[command(hide = true)]
     Upgrade(UpgradeArguments),
     Shutdown(ShutdownArguments),
     Keeper(KeeperArguments),
@@ -83,4 +82,6 @@ pub(crate) enum Verb {
     Completions(CompletionsArguments),
     #[command(hide = true)]
     Man(ManArguments),
+    #[command(hide = true)]
+    TakeOver(TakeOverArguments),
 }

@@ -1,7 +1,7 @@
 //! A change of the declared tasks that is under way: what goes is stopped, then what comes is
 //! launched.
 
-use super::declared::{Changes, Declared};
+use super::declared::{Changes, Declaration, Declared};
 use crate::control::{ReloadTicket, Reloaded};
 use crate::reactor::Supervisor;
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
@@ -27,7 +27,7 @@ pub(super) struct Change {
 enum Step {
     Stop(String),
     Remove(String),
-    Launch(Box<TaskSpec>),
+    Launch(Declaration),
 }
 
 /// What would be done.
@@ -104,10 +104,10 @@ impl Change {
                 }
                 Err(error) => self.report.failed.push((name, error.clone())),
             },
-            Step::Launch(spec) => {
-                let name = spec.name.clone().unwrap_or_default();
+            Step::Launch(declaration) => {
+                let name = declaration.name.clone();
                 match (reply, supervisor.find(&name)) {
-                    (Ok(_), Some(task)) => declared.insert(*spec, task),
+                    (Ok(_), Some(task)) => declared.insert(declaration, task),
                     (Ok(_), None) => {}
                     (Err(error), _) => {
                         self.report.failed.push((name, error.clone()));
@@ -162,13 +162,14 @@ impl Change {
         }
         if self.steps.is_empty() && self.waiting.is_empty() {
             for spec in std::mem::take(&mut self.launches) {
+                let declaration = Declaration::of(&spec);
                 let request = Request::Launch {
-                    spec: Box::new(spec.clone()),
+                    spec: Box::new(spec),
                     // A changed task has exited by now, and is replaced.
                     if_exists: IfExists::Replace,
                     timeout: LAUNCH_TIMEOUT_DEFAULT,
                 };
-                self.steps.insert(supervisor.submit(request), Step::Launch(Box::new(spec)));
+                self.steps.insert(supervisor.submit(request), Step::Launch(declaration));
             }
         }
     }

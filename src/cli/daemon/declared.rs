@@ -2,7 +2,9 @@
 
 use crate::cli::task_file::{Problem, TaskFile};
 use crate::control::ReloadRefusal;
-use crate::vocabulary::{InvalidField, TaskId, TaskSpec};
+use crate::reactor::Supervisor;
+use crate::vocabulary::{Identity, InvalidField, LaunchNumber, TaskId, TaskSpec};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
@@ -18,6 +20,24 @@ struct Launched {
     task: TaskId,
     after: Box<[String]>,
     spec: Fingerprint,
+}
+
+/// What is kept of a task of the file that is being launched.
+#[derive(Debug)]
+pub(super) struct Declaration {
+    pub(super) name: String,
+    after: Box<[String]>,
+    spec: Fingerprint,
+}
+
+impl Declaration {
+    pub(super) fn of(spec: &TaskSpec) -> Declaration {
+        Declaration {
+            name: spec.name.clone().unwrap_or_default(),
+            after: spec.after.clone().into(),
+            spec: Fingerprint::of(spec),
+        }
+    }
 }
 
 /// What tells one spec from another, in 16 bytes: a second copy of the specs of all tasks would be
@@ -59,12 +79,54 @@ pub(super) struct Changes {
     pub(super) unchanged: u64,
 }
 
+/// A task of the file, for another program of this process.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub(super) struct HandedTask {
+    name: String,
+    launch: LaunchNumber,
+    /// As the file had it, and as it is, since its limits may have been changed.
+    declared: [u64; 2],
+    current: [u64; 2],
+}
+
 impl Declared {
+    pub(super) fn hand_over(&self, supervisor: &Supervisor) -> Vec<HandedTask> {
+        let handed = |(name, launched): (&String, &Launched)| {
+            let identity = supervisor.status(launched.task)?.identity;
+            Some(HandedTask {
+                name: name.clone(),
+                launch: identity.number,
+                declared: launched.spec.0,
+                current: Fingerprint::of(&named_spec(&identity)).0,
+            })
+        };
+        self.tasks.iter().filter_map(handed).collect()
+    }
+
+    /// Goes on with those of the program before this one.
+    pub(super) fn go_on(handed: Vec<HandedTask>, supervisor: &Supervisor) -> Declared {
+        let mut all = Declared::default();
+        for HandedTask { name, launch, declared, current } in handed {
+            let Some(task) = supervisor.find(&name) else { continue };
+            let Some(status) = supervisor.status(task) else { continue };
+            if status.identity.number != launch {
+                continue;
+            }
+            let spec = named_spec(&status.identity);
+            let same = Fingerprint::of(&spec).0 == current;
+            all.insert(Declaration::of(&spec), task);
+            if let Some(launched) = all.tasks.get_mut(&name).filter(|_| same) {
+                // Both programs mean the same by it.
+                launched.spec = Fingerprint(declared);
+            }
+        }
+        all
+    }
+
     /// A task of the file was launched.
-    pub(super) fn insert(&mut self, spec: TaskSpec, task: TaskId) {
-        let fingerprint = Fingerprint::of(&spec);
-        let launched = Launched { task, after: spec.after.into(), spec: fingerprint };
-        self.tasks.insert(spec.name.unwrap_or_default(), launched);
+    pub(super) fn insert(&mut self, declaration: Declaration, task: TaskId) {
+        let Declaration { name, after, spec } = declaration;
+        self.tasks.insert(name, Launched { task, after, spec });
     }
 
     /// It is stopped for good, or being replaced.
@@ -104,6 +166,11 @@ impl Declared {
         changes.stop = living.map(|(name, _)| name.clone()).collect();
         changes
     }
+}
+
+/// The spec of a task as a file has it.
+pub(super) fn named_spec(identity: &Identity) -> TaskSpec {
+    TaskSpec { name: Some(identity.name.to_string()), ..identity.spec().into_owned() }
 }
 
 /// The first thing that is wrong with a file.
@@ -161,7 +228,7 @@ mod tests {
         let mut living: BTreeMap<String, TaskId> = BTreeMap::new();
         for (number, spec) in (0..).zip(old.tasks) {
             living.insert(spec.name.clone().expect("a name"), id(number));
-            declared.insert(spec, id(number));
+            declared.insert(Declaration::of(&spec), id(number));
         }
         living.remove("removed");
         living.insert("replaced".to_owned(), id(90));

@@ -2,6 +2,7 @@
 
 mod change;
 mod declared;
+mod handed;
 mod memory;
 mod metrics;
 mod own_socket;
@@ -9,6 +10,7 @@ mod passed;
 mod settings;
 mod tasks;
 mod transitions;
+mod upgrade;
 
 use super::arguments::DaemonArguments;
 use super::complain::complain;
@@ -25,15 +27,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tasks::Tasks;
 use transitions::Transitions;
+use upgrade::Upgrade;
 
 const CAUGHT: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
 
 /// Supervises until it is told to end.
 pub(crate) fn daemon(arguments: DaemonArguments) -> ExitCode {
     // First of all, since descriptors that were passed are known by their numbers alone.
-    let settings = Settings::of(arguments);
+    let taken = handed::taken_over();
+    let goes_on = !matches!(taken, Ok(None));
+    let settings = Settings::of(arguments, goes_on);
     logging::start(Style::Daemon);
-    match settings.and_then(Daemon::start).and_then(Daemon::until_the_end) {
+    let started = taken.and_then(|taken| match taken {
+        None => settings.and_then(Daemon::start),
+        Some(taken) => settings.and_then(|settings| Daemon::go_on(settings, taken)),
+    });
+    match started.and_then(Daemon::until_the_end) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Usage(why)) => {
             complain("daemon", why);
@@ -46,12 +55,20 @@ pub(crate) fn daemon(arguments: DaemonArguments) -> ExitCode {
     }
 }
 
+/// Reads the state of another daemon, to say whether this program could go on with it.
+///
+/// # Errors
+/// What of it is not understood.
+pub(crate) fn check_state(bytes: &[u8]) -> Result<(), String> {
+    handed::read(bytes).map(drop)
+}
+
 #[derive(Debug)]
 struct Daemon {
     supervisor: Supervisor,
     server: Server,
     /// Removed at the end.
-    _socket: Option<Socket>,
+    socket: Option<Socket>,
     metrics: Collected,
     signals: ProcessSignals,
     notifier: Notifier,
@@ -61,6 +78,7 @@ struct Daemon {
     /// Tasks go on when the daemon ends.
     keep: bool,
     ending: Option<Ticket>,
+    upgrade: Upgrade,
 }
 
 impl Daemon {
@@ -107,7 +125,7 @@ impl Daemon {
         let daemon = Daemon {
             supervisor,
             server,
-            _socket: socket,
+            socket,
             metrics,
             signals,
             notifier,
@@ -116,6 +134,7 @@ impl Daemon {
             memory: Memory::default(),
             keep: settings.keep,
             ending: None,
+            upgrade: Upgrade::Idle,
         };
         daemon.notifier.ready();
         Ok(Daemon { memory: Memory::started(), ..daemon })
@@ -134,8 +153,17 @@ impl Daemon {
                 return Ok(());
             }
             self.metrics.dispatch(&mut self.supervisor);
+            if self.server.takes_upgrade() {
+                self.begin_upgrade();
+            }
+            self.continue_upgrade();
             self.memory.look(self.supervisor.tasks().len(), self.tasks.is_reloading());
-            let waits = [self.server.timeout(), self.metrics.timeout(), self.notifier.keep_alive()];
+            let waits = [
+                self.server.timeout(),
+                self.metrics.timeout(),
+                self.notifier.keep_alive(),
+                self.upgrade.timeout(),
+            ];
             self.turn(waits.into_iter().flatten().min(), &mut events)?;
         }
     }
@@ -165,8 +193,8 @@ impl Daemon {
         while let Some(call) = self.server.next_reload() {
             self.tasks.reload(Some(call));
         }
-        self.tasks.go_on(&mut self.supervisor, &mut self.server, self.ending.is_some());
-        if !self.tasks.is_reloading() {
+        self.tasks.step(&mut self.supervisor, &mut self.server, self.ending.is_some());
+        if !self.tasks.is_reloading() && self.upgrade.is_idle() {
             self.notifier.reloaded();
         }
         false
@@ -188,7 +216,8 @@ impl Daemon {
 
     fn take_signals(&mut self) {
         while let Some(ready) = self.server.next_ready() {
-            if self.metrics.take_ready(&ready) || ready.id != self.signals.watch() {
+            let others = self.metrics.take_ready(&ready) || self.upgrade.take_ready(&ready);
+            if others || ready.id != self.signals.watch() {
                 continue;
             }
             for signal in self.signals.take() {
@@ -209,7 +238,8 @@ impl Daemon {
                 self.tasks.reload(None);
             }
             Signal::USR1 => self.log_figures(),
-            _ => log::warn!("{signal} came, but what it stands for is not available yet"),
+            // USR2: no other is caught.
+            _ => self.begin_upgrade(),
         }
     }
 

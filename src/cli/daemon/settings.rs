@@ -63,8 +63,10 @@ pub(super) enum MetricsTarget {
 }
 
 impl Settings {
-    /// Takes over passed descriptors, so nothing else may have been opened before.
-    pub(super) fn of(arguments: DaemonArguments) -> Result<Settings, Refusal> {
+    /// Takes over passed descriptors, so nothing else may have been opened before. Where the daemon
+    /// `goes_on` in another program, what the one before has is not looked up again: connections,
+    /// the group of the socket, the tasks of the file.
+    pub(super) fn of(arguments: DaemonArguments, goes_on: bool) -> Result<Settings, Refusal> {
         let Passed { listeners, stored_sockets, manager } =
             Passed::take().map_err(Refusal::failed)?;
         let mut attached = Vec::new();
@@ -72,12 +74,14 @@ impl Settings {
             if arguments.control.iter().take(index).any(|earlier| earlier == control) {
                 return Err(Refusal::Usage(format!("--control {control}: is given twice")));
             }
-            attached.push(attach(control)?);
+            if !goes_on {
+                attached.push(attach(control)?);
+            }
         }
         check(&arguments)?;
         let tasks = match &arguments.tasks {
-            Some(path) => load(path)?,
-            None => TaskFile::default(),
+            Some(path) if !goes_on => load(path)?,
+            Some(_) | None => TaskFile::default(),
         };
         let socket = match arguments.socket.as_deref() {
             Some("none") => None,
@@ -92,14 +96,18 @@ impl Settings {
         let server = ServerOptions {
             max_connections: arguments.max_connections as usize,
             socket: shown.map(|path| path.to_string_lossy().into_owned()),
-            allowed_gid: arguments.socket_group.as_deref().map(group_id).transpose()?,
+            allowed_gid: match arguments.socket_group.as_deref() {
+                Some(group) if !goes_on => Some(group_id(group)?),
+                Some(_) | None => None,
+            },
+            upgrades: true,
             // Standard input cannot be read twice.
             reloads: arguments.tasks.as_deref().is_some_and(|path| path != Path::new("-")),
         };
         Ok(Settings {
             options: Options {
                 manager,
-                ..options(&arguments, attached.iter().any(|(_, _, stdio)| *stdio))
+                ..options(&arguments, arguments.control.iter().any(|control| control == "stdio"))
             },
             server,
             socket,

@@ -2,12 +2,12 @@
 //! when it is read again.
 
 use super::change::{Change, preview};
-use super::declared::{Changes, Declared, refusal};
+use super::declared::{Changes, Declaration, Declared, HandedTask, named_spec, refusal};
 use super::settings;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
 use crate::reactor::Supervisor;
-use crate::vocabulary::{Reply, StateName, TaskSpec, Ticket};
+use crate::vocabulary::{Reply, StateName, Ticket};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
@@ -41,13 +41,27 @@ impl Tasks {
                 }
                 continue;
             }
-            let name = Some(name.to_owned());
-            declared.insert(TaskSpec { name, ..status.identity.spec().into_owned() }, task);
+            declared.insert(Declaration::of(&named_spec(&status.identity)), task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
         let change = (changes != Changes::default())
             .then(|| Change::begin(changes, None, &declared, supervisor));
         Tasks { file, declared, change, waiting: VecDeque::new() }
+    }
+
+    /// Goes on with the tasks of the file as the program before this one knew them.
+    pub(super) fn go_on(
+        file: Option<PathBuf>,
+        handed: Vec<HandedTask>,
+        supervisor: &Supervisor,
+    ) -> Tasks {
+        let declared = Declared::go_on(handed, supervisor);
+        Tasks { file, declared, change: None, waiting: VecDeque::new() }
+    }
+
+    /// The tasks of the file, for the program that goes on.
+    pub(super) fn hand_over(&self, supervisor: &Supervisor) -> Vec<HandedTask> {
+        self.declared.hand_over(supervisor)
     }
 
     /// Has the file read again as soon as that can be; by a signal, with nobody to be answered.
@@ -76,7 +90,7 @@ impl Tasks {
 
     /// Ends the change that is done and begins the next one. Nothing is changed while the daemon
     /// is ending.
-    pub(super) fn go_on(
+    pub(super) fn step(
         &mut self,
         supervisor: &mut Supervisor,
         server: &mut Server,

@@ -21,6 +21,18 @@ pub(crate) struct EventStream {
 }
 
 impl EventStream {
+    /// Where it stands: names, cursor, and whether the first reply was sent.
+    #[cfg(feature = "cli")]
+    pub(crate) fn standing(&self) -> (Option<&[String]>, u64, bool) {
+        (self.names.as_deref(), self.cursor, self.begun)
+    }
+
+    /// Goes on where one in another program stood.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on(names: Option<Vec<String>>, cursor: u64, begun: bool) -> EventStream {
+        EventStream { names, cursor, begun }
+    }
+
     pub(super) fn begin(
         mut fields: Fields,
         more: bool,

@@ -39,7 +39,7 @@ fn decode(call: Call) -> Result<Option<Request>, Failure> {
     let method = call.method.strip_prefix("org.ostler.").unwrap_or_default();
     Ok(match request::decode(method, fields)? {
         Decoded::Request(request, _) => Some(request),
-        Decoded::Other(_) => None,
+        Decoded::Other => None,
     })
 }
 

@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) struct ListStream {
     /// Still to be sent, the next one last.
-    tasks: Vec<TaskId>,
-    labels: BTreeMap<String, String>,
-    states: Option<Vec<StateName>>,
+    pub(crate) tasks: Vec<TaskId>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) states: Option<Vec<StateName>>,
     /// That of the first piece: tasks of later ones may be newer, and are told again by Events.
-    sequence: u64,
-    more: bool,
+    pub(crate) sequence: u64,
+    pub(crate) more: bool,
 }
 
 impl ListStream {

@@ -34,6 +34,33 @@ pub(crate) struct LogStream {
     waits_for_output: bool,
 }
 
+/// Where a log that is being sent stands, for another program to go on.
+#[cfg(feature = "cli")]
+#[derive(Debug)]
+pub(crate) struct LogStanding {
+    pub(crate) task: TaskId,
+    pub(crate) number: LaunchNumber,
+    pub(crate) path: String,
+    pub(crate) tail: Option<Vec<u8>>,
+    pub(crate) reader: LogReader,
+    pub(crate) more: bool,
+}
+
+#[cfg(feature = "cli")]
+impl LogStream {
+    /// The launch, the last lines that were not sent, and whether more follows.
+    pub(crate) fn standing(&self) -> (LaunchNumber, Option<&[u8]>, &LogReader, bool) {
+        (self.number, self.tail.as_deref(), &self.reader, self.more)
+    }
+
+    pub(crate) fn go_on(standing: LogStanding) -> LogStream {
+        let LogStanding { task, number, path, tail, reader, more } = standing;
+        let watched = Watched::default();
+        let (unwatched, waits_for_output) = (false, false);
+        LogStream { task, number, path, tail, reader, more, watched, unwatched, waits_for_output }
+    }
+}
+
 impl LogStream {
     pub(super) fn begin(
         mut fields: Fields,
@@ -55,7 +82,7 @@ impl LogStream {
             });
             return Err(Failure::new("org.ostler.NotKept", parameters));
         };
-        let files = LogFiles::of(file);
+        let files = LogFiles::of(file, status.identity.task_dir());
         let mut tail = last_lines(&files, lines, LOG_TAIL_BYTES)
             .map_err(|error| unreadable(stream.as_str(), &file.path, &error))?;
         Ok(LogStream {

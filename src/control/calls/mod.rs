@@ -14,7 +14,11 @@ mod stats;
 
 pub(super) use events::EventStream;
 pub(super) use list::ListStream;
+#[cfg(feature = "cli")]
+pub(super) use logs::LogStanding;
 pub(super) use logs::LogStream;
+#[cfg(feature = "cli")]
+pub(super) use stats::StatsStanding;
 pub(super) use stats::StatsStream;
 
 use super::failure::Failure;
@@ -39,8 +43,17 @@ pub(super) struct Context<'a> {
     pub(super) socket: Option<&'a str>,
     /// The connection is standard input and output.
     pub(super) stdio: bool,
-    /// The host reads its task file again when asked.
-    pub(super) reloads: bool,
+    /// What the host does when it is asked.
+    pub(super) host: HostCan,
+}
+
+/// What the host of a server does when it is asked.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct HostCan {
+    /// It reads its task file again.
+    pub(super) reload: bool,
+    /// It goes on with another program.
+    pub(super) upgrade: bool,
 }
 
 /// How far a call has come.
@@ -51,6 +64,8 @@ pub(super) enum Progress {
     Asked(Ticket, Kind),
     /// It is answered by the host.
     Reload { dry_run: bool },
+    /// It is answered by the next program, or by the host.
+    Upgrade,
     /// It is answered piece by piece.
     Streams(Stream),
 }
@@ -173,6 +188,7 @@ fn begin_ours(
         "Inspect" => plain::inspect(fields, session, context),
         "Version" => plain::version(fields, session, context),
         "Reload" => plain::reload(fields, context),
+        "Upgrade" => plain::upgrade(fields, context),
         "DaemonStats" => plain::daemon_stats(fields, session, context),
         "Exec" => exec::collected(fields, context),
         "ExecStream" => {
@@ -182,7 +198,7 @@ fn begin_ours(
         }
         _ => match request::decode(method, fields)? {
             Decoded::Request(request, kind) => Ok(context.ask(request, kind)),
-            Decoded::Other(fields) => plain::unsupported(method, fields),
+            Decoded::Other => Err(service::method_not_found("org.ostler", method)),
         },
     }
 }

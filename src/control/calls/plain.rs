@@ -1,6 +1,6 @@
 //! The methods that are answered at once.
 
-use super::{Context, Progress, service};
+use super::{Context, Progress};
 use crate::control::failure::Failure;
 use crate::control::session::Session;
 use crate::control::wire::{Fields, StatusShape};
@@ -79,20 +79,18 @@ pub(super) fn daemon_stats(
 pub(super) fn reload(mut fields: Fields, context: &Context<'_>) -> Result<Progress, Failure> {
     let dry_run = fields.flag("dry_run")?.unwrap_or_default();
     fields.finish()?;
-    if !context.reloads {
+    if !context.host.reload {
         let reason = "there is no task file to read again: none was given at the start";
         return Err(Failure::unsupported("Reload", reason));
     }
     Ok(Progress::Reload { dry_run })
 }
 
-/// The methods that are described but cannot be had here. What is wrong with the call itself is
-/// said first.
-pub(super) fn unsupported(method: &str, fields: Fields) -> Result<Progress, Failure> {
-    match method {
-        "Upgrade" => {}
-        _ => return Err(service::method_not_found("org.ostler", method)),
-    }
+pub(super) fn upgrade(fields: Fields, context: &Context<'_>) -> Result<Progress, Failure> {
     fields.finish()?;
-    Err(Failure::unsupported(method, "not available in this version"))
+    if !context.host.upgrade {
+        let reason = "only a daemon goes on with another program";
+        return Err(Failure::unsupported("Upgrade", reason));
+    }
+    Ok(Progress::Upgrade)
 }

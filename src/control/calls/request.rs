@@ -9,8 +9,8 @@ use crate::vocabulary::{IfExists, Request};
 pub(super) enum Decoded {
     /// A request.
     Request(Request, Kind),
-    /// Something else; nothing of it was read.
-    Other(Fields),
+    /// Something else.
+    Other,
 }
 
 /// Reads the parameters of a method that is a request.
@@ -66,7 +66,7 @@ pub(super) fn decode(method: &str, mut fields: Fields) -> Result<Decoded, Refusa
                 grace: fields.milliseconds("grace_ms")?,
             }
         }
-        _ => return Ok(Decoded::Other(fields)),
+        _ => return Ok(Decoded::Other),
     };
     fields.finish()?;
     Ok(Decoded::Request(request, kind))

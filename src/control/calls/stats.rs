@@ -33,6 +33,44 @@ enum Phase {
     Sending(Vec<TaskId>),
 }
 
+/// Where a stream of figures stands, for another program to go on.
+#[cfg(feature = "cli")]
+#[derive(Debug)]
+pub(crate) struct StatsStanding {
+    pub(crate) named: Option<Vec<(TaskId, LaunchNumber)>>,
+    pub(crate) by_pid: bool,
+    pub(crate) interval: Option<Duration>,
+    /// How long it is until the next measurement.
+    pub(crate) due: Duration,
+    /// What of the last one is still to be sent, in this order.
+    pub(crate) left: Option<Vec<TaskId>>,
+}
+
+#[cfg(feature = "cli")]
+impl StatsStream {
+    pub(crate) fn standing(&self) -> StatsStanding {
+        let (due, left) = match &self.phase {
+            Phase::Waiting(at) => (at.saturating_duration_since(Instant::now()), None),
+            Phase::Measuring(_, tasks) => (Duration::ZERO, Some(tasks.clone())),
+            Phase::Sending(left) => (Duration::ZERO, Some(left.iter().rev().copied().collect())),
+        };
+        let (by_pid, interval) = (self.by_pid, self.interval);
+        StatsStanding { named: self.named.clone(), by_pid, interval, due, left }
+    }
+
+    /// Goes on; what was measured and not sent is measured again.
+    pub(crate) fn go_on(standing: StatsStanding, supervisor: &mut Supervisor) -> StatsStream {
+        let StatsStanding { named, by_pid, interval, due, left } = standing;
+        let phase = match left {
+            None => Phase::Waiting(Instant::now() + due),
+            Some(tasks) => {
+                Phase::Measuring(supervisor.measure(tasks.iter().copied(), by_pid), tasks)
+            }
+        };
+        StatsStream { named, by_pid, interval, phase }
+    }
+}
+
 impl StatsStream {
     pub(super) fn begin(
         mut fields: Fields,

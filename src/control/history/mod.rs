@@ -31,6 +31,29 @@ impl History {
         History { records: VecDeque::new(), gone: sequence, instance }
     }
 
+    /// Adds all of it to `bytes`, for [`History::of_bytes`].
+    #[cfg(feature = "cli")]
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        packed::write_head(bytes, self.gone, self.records.len());
+        for record in &self.records {
+            record.write(bytes);
+        }
+    }
+
+    /// The history that another program has written; what it tells that is not known here ends it,
+    /// and is lost to those who were behind.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of_bytes(instance: String, sequence: u64, bytes: &[u8]) -> History {
+        let mut history = History::new(instance, sequence);
+        if let Some((gone, records)) = packed::read(bytes)
+            && records.back().map_or(gone, |record| record.sequence) == sequence
+        {
+            history.gone = gone;
+            history.records = records;
+        }
+        history
+    }
+
     /// Remembers an event; `cgroup` is that of the task's run.
     pub(crate) fn push(&mut self, event: &Event, cgroup: Option<String>) {
         if self.records.len() >= EVENTS_KEPT
@@ -138,6 +161,32 @@ mod tests {
         });
         assert_eq!(reached, 11, "what was refused is read again");
         assert_eq!(history.read(10, None, 2, |_| true), 12);
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn a_history_goes_on_in_another_program() {
+        let mut history = History::new("i".into(), 10);
+        for (sequence, name) in [(11, "a"), (12, "b"), (15, "a")] {
+            history.push(&event(sequence, name), Some("/x".into()));
+        }
+        let mut bytes = Vec::new();
+        history.write(&mut bytes);
+        let next = History::of_bytes("i".into(), 15, &bytes);
+        assert_eq!(next.check(10, 15), Ok(()));
+        let all = |history: &History| {
+            let mut all = Vec::new();
+            history.read(10, None, usize::MAX, |event| {
+                all.push(serde_json::to_value(event).unwrap());
+                true
+            });
+            all
+        };
+        assert_eq!(all(&next), all(&history));
+        for end in 0..bytes.len() {
+            let cut = History::of_bytes("i".into(), 15, &bytes[..end]);
+            assert_eq!(cut.check(14, 15), Err(Lost { oldest: 16 }), "{end}");
+        }
     }
 
     #[test]

@@ -2,9 +2,13 @@
 //! task's spec.
 
 use crate::control::wire::{EventShape, ExitShape, StartErrorShape, StatusShape};
+#[cfg(feature = "cli")]
+use crate::vocabulary::limits::EVENTS_KEPT;
 use crate::vocabulary::{Containment, Event, EventKind, StateName, Status};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+#[cfg(feature = "cli")]
+use std::collections::VecDeque;
 
 /// An event. What most events have stands in `bytes`, each number as a varint.
 #[derive(Debug)]
@@ -124,6 +128,77 @@ impl Record {
             kind: self.kind.as_str(),
             status: &status,
             detail: flag(DETAIL).then(|| Cow::Borrowed(reader.text())),
+        })
+    }
+}
+
+/// Raised where an older reader would go wrong.
+#[cfg(feature = "cli")]
+const FORMAT: u64 = 1;
+
+/// Begins a list of so many records.
+#[cfg(feature = "cli")]
+pub(super) fn write_head(bytes: &mut Vec<u8>, gone: u64, count: usize) {
+    let mut writer = Writer(std::mem::take(bytes));
+    [FORMAT, gone, count as u64].into_iter().for_each(|number| writer.number(number));
+    *bytes = writer.0;
+}
+
+/// What stands in such a list; `None` where not all of it is understood.
+#[cfg(feature = "cli")]
+pub(super) fn read(bytes: &[u8]) -> Option<(u64, VecDeque<Record>)> {
+    let mut reader = Reader(bytes);
+    let (format, gone, count) = (reader.number(), reader.number(), reader.number());
+    if format != FORMAT {
+        return None;
+    }
+    let mut records = VecDeque::new();
+    for _ in 0..count {
+        let record = Record::read(&mut reader)?;
+        let last = records.back().map_or(gone, |last: &Record| last.sequence);
+        if record.sequence <= last || records.len() >= EVENTS_KEPT {
+            return None;
+        }
+        records.push_back(record);
+    }
+    Some((gone, records))
+}
+
+#[cfg(feature = "cli")]
+impl Record {
+    /// Adds it to a list.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        let mut writer = Writer(std::mem::take(bytes));
+        writer.number(self.sequence);
+        writer.text(self.kind.as_str());
+        writer.text(self.state.as_str());
+        writer.text(self.containment.map_or("", Containment::as_str));
+        writer.number(u64::from(self.flags));
+        writer.number(self.bytes.len() as u64);
+        writer.0.extend_from_slice(&self.bytes);
+        *bytes = writer.0;
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Record> {
+        const CONTAINMENTS: [Containment; 3] =
+            [Containment::CgroupV2, Containment::CgroupV1, Containment::Session];
+        let sequence = reader.number();
+        let (kind, state, containment) = (reader.text(), reader.text(), reader.text());
+        let flags = u16::try_from(reader.number()).ok()?;
+        // Every one has a name, so that none is empty.
+        let length = usize::try_from(reader.number()).ok().filter(|&length| length > 0)?;
+        let (bytes, rest) = reader.0.split_at_checked(length)?;
+        reader.0 = rest;
+        Some(Record {
+            sequence,
+            kind: EventKind::ALL.into_iter().find(|known| known.as_str() == kind)?,
+            state: StateName::ALL.into_iter().find(|known| known.as_str() == state)?,
+            containment: match containment {
+                "" => None,
+                name => Some(CONTAINMENTS.into_iter().find(|known| known.as_str() == name)?),
+            },
+            flags,
+            bytes: bytes.into(),
         })
     }
 }

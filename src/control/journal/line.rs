@@ -275,6 +275,7 @@ impl TaskLine {
             containment: None,
             gave_up: false,
             output_pending: false,
+            adopted: false,
         };
         if self.state.apply(&mut saved) {
             Ok(saved)

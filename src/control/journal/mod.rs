@@ -7,6 +7,11 @@ pub mod fuzzing;
 mod line;
 mod reading;
 mod state;
+#[cfg(feature = "cli")]
+mod transcript;
+
+#[cfg(feature = "cli")]
+pub(super) use transcript::{Transcript, go_on};
 
 use crate::engine::Change;
 use crate::reactor::{Counters, Note, Options, Store, Supervisor};
@@ -18,6 +23,8 @@ use serde::Serialize;
 use state::StateLine;
 use std::fs::File;
 use std::io::{self, Write};
+#[cfg(feature = "cli")]
+use std::os::fd::RawFd;
 use std::path::Path;
 
 /// Raised where an older reader would go wrong.
@@ -64,6 +71,13 @@ impl Supervisor {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
         let directory = StateDirectory::take(path)?;
+        if let Some(who) = directory.exposed() {
+            log::warn!(
+                "the state directory {:?} can be replaced by {who}: what stands in its journal is \
+                 what runs here",
+                directory.path()
+            );
+        }
         let options = Options { state_dir: Some(directory.path().to_owned()), ..options };
         let kept = reading::read(&directory.join(NAME))?;
         let journal = Journal::new(directory, kept.instance.clone());
@@ -96,34 +110,14 @@ struct Journal {
 
 impl Journal {
     fn new(directory: StateDirectory, instance: String) -> Journal {
-        let header = Header {
-            format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            instance,
-            boot_id: reading::boot_id(),
-            pid_namespace: reading::pid_namespace(),
-            ..Header::default()
-        };
         Journal {
             directory,
             file: None,
-            header,
+            header: header(instance),
             lines: Vec::new(),
             anew: false,
             size: 0,
             size_max: u64::MAX,
-        }
-    }
-
-    fn line(&mut self, line: &Written<'_>) {
-        let before = self.lines.len();
-        match line.serialize(&mut serde_json::Serializer::new(&mut self.lines)) {
-            Ok(()) => self.lines.push(b'\n'),
-            // Strings, numbers and maps with string keys only: nothing of it can fail.
-            Err(error) => {
-                self.lines.truncate(before);
-                log::error!("cannot take down what happens: {error}");
-            }
         }
     }
 
@@ -168,7 +162,7 @@ impl Journal {
         // Its last line may be torn, and its numbers have risen.
         self.lines.splice(..header, *b"\n");
         let sequence = self.header.sequence;
-        self.line(&Written::Sequence(sequence));
+        add_line(&mut self.lines, &Written::Sequence(sequence));
     }
 
     fn add(&mut self) -> io::Result<()> {
@@ -188,26 +182,62 @@ impl Journal {
     }
 }
 
+/// The first line, its counters apart.
+fn header(instance: String) -> Header {
+    Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance,
+        boot_id: reading::boot_id(),
+        pid_namespace: reading::pid_namespace(),
+        ..Header::default()
+    }
+}
+
+/// The first line, with these counters.
+fn add_header(lines: &mut Vec<u8>, header: &mut Header, counters: Counters) {
+    header.next_launch = counters.next_launch;
+    header.next_run = counters.next_run;
+    header.sequence = counters.sequence;
+    add_line(lines, &Written::Journal(header));
+}
+
+fn add_note(lines: &mut Vec<u8>, note: Note<'_>) {
+    match note {
+        Note::Change(Change::Removed(number)) => add_line(lines, &Written::Removed(*number)),
+        Note::Change(Change::Task(saved)) => {
+            let state = StateLine::of(saved);
+            let spec = saved.identity.spec();
+            add_line(lines, &Written::Task(&WrittenTask::of(saved, &spec, &state)));
+        }
+        Note::Change(Change::State(saved)) => {
+            add_line(lines, &Written::State(&StateLine::of(saved)));
+        }
+        Note::Process(process) => add_line(lines, &Written::Process(ProcessLine::of(process))),
+        Note::Tree(path) => match path.to_str() {
+            Some(path) => add_line(lines, &Written::Tree(path)),
+            None => log::warn!("the path of the tasks' groups is not UTF-8: {path:?}"),
+        },
+        Note::Sequence(number) => add_line(lines, &Written::Sequence(number)),
+        Note::Stopping => add_line(lines, &Written::Stopping(true)),
+    }
+}
+
+fn add_line(lines: &mut Vec<u8>, line: &Written<'_>) {
+    let before = lines.len();
+    match line.serialize(&mut serde_json::Serializer::new(&mut *lines)) {
+        Ok(()) => lines.push(b'\n'),
+        // Strings, numbers and maps with string keys only: nothing of it can fail.
+        Err(error) => {
+            lines.truncate(before);
+            log::error!("cannot take down what happens: {error}");
+        }
+    }
+}
+
 impl Store for Journal {
     fn note(&mut self, note: Note<'_>) {
-        match note {
-            Note::Change(Change::Removed(number)) => self.line(&Written::Removed(*number)),
-            Note::Change(Change::Task(saved)) => {
-                let state = StateLine::of(saved);
-                let spec = saved.identity.spec();
-                self.line(&Written::Task(&WrittenTask::of(saved, &spec, &state)));
-            }
-            Note::Change(Change::State(saved)) => {
-                self.line(&Written::State(&StateLine::of(saved)));
-            }
-            Note::Process(process) => self.line(&Written::Process(ProcessLine::of(process))),
-            Note::Tree(path) => match path.to_str() {
-                Some(path) => self.line(&Written::Tree(path)),
-                None => log::warn!("the path of the tasks' groups is not UTF-8: {path:?}"),
-            },
-            Note::Sequence(number) => self.line(&Written::Sequence(number)),
-            Note::Stopping => self.line(&Written::Stopping(true)),
-        }
+        add_note(&mut self.lines, note);
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -229,13 +259,14 @@ impl Store for Journal {
         self.size > self.size_max
     }
 
+    #[cfg(feature = "cli")]
+    fn lock(&self) -> Option<RawFd> {
+        Some(self.directory.lock_number())
+    }
+
     fn begin_snapshot(&mut self, counters: Counters) {
         self.lines.clear();
         self.anew = true;
-        self.header.next_launch = counters.next_launch;
-        self.header.next_run = counters.next_run;
-        self.header.sequence = counters.sequence;
-        let header = self.header.clone();
-        self.line(&Written::Journal(&header));
+        add_header(&mut self.lines, &mut self.header, counters);
     }
 }

@@ -297,6 +297,7 @@ mod tests {
             containment: Some(Containment::Session),
             gave_up: true,
             output_pending: true,
+            adopted: true,
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct StateLine {
     gave_up: bool,
     #[serde(skip_serializing_if = "is_false")]
     output_pending: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    adopted: bool,
 }
 
 /// How a main process ended: neither code nor signal where nobody can tell.
@@ -105,6 +107,7 @@ impl StateLine {
             containment: saved.containment.map(|containment| containment.as_str().to_owned()),
             gave_up: saved.gave_up,
             output_pending: saved.output_pending,
+            adopted: saved.adopted,
             ..StateLine::default()
         };
         line.set_state(saved.state);
@@ -219,6 +222,7 @@ impl StateLine {
             .find(|containment| Some(containment.as_str()) == self.containment.as_deref());
         saved.gave_up = self.gave_up;
         saved.output_pending = self.output_pending;
+        saved.adopted = self.adopted;
         true
     }
 }

@@ -6,12 +6,14 @@ use crate::vocabulary::{FileSink, Numbering};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where the files of a sink are.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFiles {
-    path: PathBuf,
+    path: String,
+    /// In there no link is followed.
+    task_dir: Option<String>,
     scheme: Scheme,
 }
 
@@ -35,25 +37,59 @@ pub(super) struct LogFile {
     number: u64,
 }
 
+impl LogFile {
+    pub(super) fn of(file: File, number: u64) -> io::Result<LogFile> {
+        let metadata = file.metadata()?;
+        Ok(LogFile { identity: (metadata.dev(), metadata.ino()), number, file })
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+#[cfg(feature = "cli")]
 impl LogFiles {
-    pub(crate) fn of(sink: &FileSink) -> LogFiles {
+    /// The path of the sink, the directory in which no link is followed, and how its files are
+    /// called.
+    pub(crate) fn place(&self) -> (&str, Option<&str>, &'static str) {
+        let scheme = match self.scheme {
+            Scheme::Single => "single",
+            Scheme::Shift => "shift",
+            Scheme::Count => "count",
+        };
+        (&self.path, self.task_dir.as_deref(), scheme)
+    }
+
+    pub(crate) fn at(path: String, task_dir: Option<String>, scheme: &str) -> LogFiles {
+        let scheme = match scheme {
+            "shift" => Scheme::Shift,
+            "count" => Scheme::Count,
+            _ => Scheme::Single,
+        };
+        LogFiles { path, task_dir, scheme }
+    }
+}
+
+impl LogFiles {
+    /// Those of a task's sink.
+    pub(crate) fn of(sink: &FileSink, task_dir: Option<&str>) -> LogFiles {
         let scheme = match sink.numbering {
             _ if !sink.is_relayed() => Scheme::Single,
             Numbering::Shift => Scheme::Shift,
             Numbering::Count => Scheme::Count,
         };
-        LogFiles { path: PathBuf::from(&sink.path), scheme }
+        LogFiles { path: sink.path.clone(), task_dir: task_dir.map(str::to_owned), scheme }
     }
 
     /// The directory that all of them are in.
     pub(super) fn directory(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
+        Path::new(&self.path).parent().unwrap_or(Path::new("/"))
     }
 
-    fn numbered(&self, number: u64) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(format!(".{number}"));
-        path.into()
+    fn numbered(&self, number: u64) -> String {
+        format!("{}.{number}", self.path)
     }
 
     /// The files in the order of age, the current one first. Each is opened when its turn comes.
@@ -108,23 +144,14 @@ impl LogFiles {
 
     /// The numbers in use under `Count`, rising.
     fn numbers(&self) -> io::Result<Vec<u64>> {
-        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
-        let mut numbers = Vec::new();
-        for entry in self.directory().read_dir()? {
-            let entry = entry?.file_name();
-            let digits = (entry.as_encoded_bytes().strip_prefix(name))
-                .and_then(|rest| rest.strip_prefix(b"."))
-                .filter(|digits| digits.iter().all(u8::is_ascii_digit));
-            let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            numbers.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
-        }
+        let mut numbers = log_file::numbers(&self.path, self.task_dir.as_deref())?;
         numbers.sort_unstable();
         Ok(numbers)
     }
 
-    fn open(&self, path: &Path, number: u64) -> io::Result<Option<LogFile>> {
-        let Some(file) = log_file::open(path)? else { return Ok(None) };
-        let metadata = file.metadata()?;
-        Ok(Some(LogFile { identity: (metadata.dev(), metadata.ino()), number, file }))
+    fn open(&self, path: &str, number: u64) -> io::Result<Option<LogFile>> {
+        let opened = log_file::open(path, self.task_dir.as_deref())?;
+        let Some(file) = opened else { return Ok(None) };
+        LogFile::of(file, number).map(Some)
     }
 }

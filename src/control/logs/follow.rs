@@ -4,6 +4,8 @@ use super::files::{LogFile, LogFiles};
 use super::tail::Tail;
 use std::fs::File;
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -20,6 +22,27 @@ impl LogReader {
     /// Goes on behind `tail`.
     pub(crate) fn behind(files: LogFiles, tail: Tail) -> LogReader {
         LogReader { files, current: tail.end, switches: 0 }
+    }
+
+    /// Where it is: the sink's files, and of the current one its descriptor, its number and how
+    /// much of it was read.
+    #[cfg(feature = "cli")]
+    pub(crate) fn standing(&self) -> (&LogFiles, Option<(RawFd, u64, u64)>) {
+        let place =
+            |(file, offset): &(LogFile, u64)| (file.file.as_raw_fd(), file.number(), *offset);
+        (&self.files, self.current.as_ref().map(place))
+    }
+
+    /// Goes on where one in another program was.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on(
+        files: LogFiles,
+        current: Option<(File, u64, u64)>,
+    ) -> io::Result<LogReader> {
+        let current = current
+            .map(|(file, number, offset)| Ok::<_, io::Error>((LogFile::of(file, number)?, offset)))
+            .transpose()?;
+        Ok(LogReader { files, current, switches: 0 })
     }
 
     /// Reads what comes next, at most a buffer; 0: there is nothing yet.
@@ -93,7 +116,7 @@ mod tests {
         fn reader(&self, numbering: Numbering, lines: u64) -> (String, LogReader) {
             let path = self.path("log").to_string_lossy().into_owned();
             let sink = FileSink { max_size: Some(1), numbering, ..FileSink::new(path) };
-            let files = LogFiles::of(&sink);
+            let files = LogFiles::of(&sink, None);
             let mut tail = last_lines(&files, lines, 1000).unwrap();
             let data = std::mem::take(&mut tail.data);
             (String::from_utf8(data).unwrap(), LogReader::behind(files, tail))

@@ -102,7 +102,7 @@ mod tests {
 
     fn files(directory: &Path, numbering: Numbering) -> LogFiles {
         let path = directory.join("log").to_string_lossy().into_owned();
-        LogFiles::of(&FileSink { max_size: Some(1), numbering, ..FileSink::new(path) })
+        LogFiles::of(&FileSink { max_size: Some(1), numbering, ..FileSink::new(path) }, None)
     }
 
     fn text(files: &LogFiles, lines: u64, bytes: usize) -> String {

@@ -12,6 +12,8 @@ use exposition::Exposition;
 use file::MetricsFile;
 use socket::MetricsSocket;
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::RawFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -83,6 +85,18 @@ impl Metrics {
     ) -> io::Result<()> {
         self.socket = Some(MetricsSocket::new(supervisor, listener)?);
         Ok(())
+    }
+
+    /// The number of the listening socket's descriptor, for another program of this process.
+    #[cfg(feature = "cli")]
+    pub(crate) fn listener(&self) -> Option<RawFd> {
+        self.socket.as_ref().map(MetricsSocket::listener)
+    }
+
+    /// Whether a collector is being served.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.socket.as_ref().is_some_and(MetricsSocket::is_busy)
     }
 
     /// Takes note of a descriptor that became ready; whether it is one of these.

@@ -7,6 +7,8 @@ use crate::vocabulary::limits::{METRICS_CLIENTS_MAX, SINK_LOG_EVERY};
 use slab::Slab;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,16 @@ impl MetricsSocket {
         let watch = supervisor.watch(listener.as_fd())?;
         let accept_at = Some(Instant::now());
         Ok(MetricsSocket { listener, watch, accept_at, clients: Slab::new(), logged: None })
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn listener(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn is_busy(&self) -> bool {
+        !self.clients.is_empty()
     }
 
     pub(super) fn take_ready(&mut self, ready: &Ready) -> bool {

@@ -18,6 +18,10 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     pub(in crate::reactor) fn perform_exec(&mut self, exec: ExecId, action: ExecAction) {
+        #[cfg(fuzzing)]
+        if self.pretence().is_some() {
+            return self.pretend_exec(exec, action);
+        }
         match action {
             ExecAction::Spawn { task, spec } => self.execs.starts.push_back((exec, task, spec)),
             ExecAction::Signal(signal) => self.signal_exec_main(exec, signal),

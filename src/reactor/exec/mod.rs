@@ -2,7 +2,11 @@
 
 mod api;
 mod ending;
+#[cfg(feature = "cli")]
+mod handover;
 mod output;
+#[cfg(fuzzing)]
+mod pretend;
 mod start;
 
 pub use api::ExecEnds;
@@ -64,12 +68,24 @@ pub(super) struct Execs {
     number: u64,
     /// Runs that are over but for their commands, and whether the OOM killer had a part in it.
     held: BTreeMap<TaskId, Option<bool>>,
+    #[cfg(fuzzing)]
+    pretended: BTreeMap<ExecId, pretend::Pretended>,
+    /// What is there in place of processes.
+    #[cfg(fuzzing)]
+    pub(super) pretence: Option<super::pretend::Pretence>,
 }
 
 impl Execs {
     /// The command with this main process.
     pub(super) fn of_pid(&self, pid: Pid) -> Option<ExecId> {
         self.by_pid.get(&pid).copied()
+    }
+
+    /// The tasks in which a command is being started.
+    #[cfg(feature = "cli")]
+    pub(super) fn unfinished_starts(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let made = self.all.values().filter(|exec| exec.start.is_some()).map(|exec| exec.task);
+        made.chain(self.starts.iter().map(|(_, task, _)| *task))
     }
 
     /// Those whose end the loop does not tell.

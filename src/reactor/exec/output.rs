@@ -1,7 +1,11 @@
 //! What a command writes, where it is collected: the end of each stream is kept.
 
 use crate::engine::ExecInput;
+#[cfg(feature = "cli")]
+use crate::reactor::HandedTail;
 use crate::reactor::Supervisor;
+#[cfg(feature = "cli")]
+use crate::sys::handed_descriptors::HandedDescriptors;
 use crate::sys::pipe;
 use crate::vocabulary::limits::{
     EXEC_OUTPUT_BYTES, EXEC_READS_PER_TURN, PIPE_BYTES_MAX, RELAY_BUFFER_BYTES,
@@ -9,6 +13,8 @@ use crate::vocabulary::limits::{
 use crate::vocabulary::{ExecId, Executed, StreamKind};
 use nix::errno::Errno;
 use std::collections::VecDeque;
+#[cfg(feature = "cli")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Both streams.
@@ -41,6 +47,29 @@ enum Progress {
 impl Collected {
     pub(super) fn new(stdout: OwnedFd, stderr: OwnedFd) -> Collected {
         Collected { stdout: Tail::new(stdout), stderr: Tail::new(stderr) }
+    }
+
+    /// Both streams as they stand: the number of the pipe, what was kept, and whether there was
+    /// more.
+    #[cfg(feature = "cli")]
+    pub(super) fn hand_over(&self) -> [HandedTail; 2] {
+        [&self.stdout, &self.stderr].map(|tail| HandedTail {
+            pipe: tail.pipe.as_ref().map(AsRawFd::as_raw_fd),
+            kept: tail.kept.iter().copied().collect(),
+            truncated: tail.truncated,
+        })
+    }
+
+    /// Goes on with what the program before this one has collected.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(handed: [HandedTail; 2], descriptors: &mut HandedDescriptors) -> Collected {
+        let [stdout, stderr] = handed.map(|tail| Tail {
+            pipe: tail.pipe.and_then(|number| descriptors.take(number)),
+            kept: tail.kept.into(),
+            truncated: tail.truncated,
+            listed: false,
+        });
+        Collected { stdout, stderr }
     }
 
     /// What there is to be watched.

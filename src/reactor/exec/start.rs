@@ -136,7 +136,7 @@ impl Supervisor {
                 None
             }
         };
-        let seen = self.watch_exec(key_of(exec), pidfd.as_ref(), &start, output.as_deref());
+        let seen = self.watch_exec(key_of(exec), pidfd.as_ref(), Some(&start), output.as_deref());
         let watched = pidfd.is_some() && seen.is_ok();
         let unseen = seen.is_err();
         start.failure = seen.err();
@@ -170,11 +170,11 @@ impl Supervisor {
     }
 
     /// Has the loop tell of all that happens to a command.
-    fn watch_exec(
+    pub(super) fn watch_exec(
         &self,
         key: Key,
         pidfd: Option<&OwnedFd>,
-        start: &Start,
+        start: Option<&Start>,
         output: Option<&Collected>,
     ) -> Result<(), StartError> {
         let watch = |what: &str, fd: BorrowedFd<'_>, owner: Owner| {
@@ -186,7 +186,7 @@ impl Supervisor {
         if let Some(fd) = pidfd {
             watch("watch the process", fd.as_fd(), Owner::Exec(key))?;
         }
-        if let Some(pipe) = &start.pipe {
+        if let Some(pipe) = start.and_then(|start| start.pipe.as_ref()) {
             watch("watch the pipe for the child's report", pipe.as_fd(), Owner::ExecStart(key))?;
         }
         for (stream, pipe) in output.into_iter().flat_map(Collected::pipes) {

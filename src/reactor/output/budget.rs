@@ -69,6 +69,16 @@ impl PipeBudget {
         Some(Grown(Rc::clone(&self.grown)))
     }
 
+    /// Counts a pipe that the program before this one has grown.
+    #[cfg(feature = "cli")]
+    pub(super) fn regain(&mut self, pipe: BorrowedFd<'_>) -> Option<Grown> {
+        if pipe::capacity(pipe).is_ok_and(|bytes| bytes < PIPE_BYTES_MAX) {
+            return None;
+        }
+        self.grown.set(self.grown.get() + 1);
+        Some(Grown(Rc::clone(&self.grown)))
+    }
+
     /// Makes a pipe small again; false where it holds too much for that now.
     pub(super) fn shrink(pipe: BorrowedFd<'_>, grown: &mut Option<Grown>) -> bool {
         if grown.is_some() && pipe::set_capacity(pipe, PIPE_BYTES_DEFAULT) == Err(Errno::EBUSY) {

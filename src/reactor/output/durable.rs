@@ -1,6 +1,7 @@
 //! Bytes on their way out of a pipe that outlives us. They do not pass through our memory, which
 //! does not: what has left the pipe stands in the sink, even if we are killed in between.
 
+use super::bulk::rest_of;
 use super::look::Look;
 use super::source::Source;
 use super::stream::Step;
@@ -29,15 +30,9 @@ pub(super) fn move_durably(
         Ok(0) => Step::End,
         Ok(bytes) => {
             source.seen_full |= bytes >= PIPE_BYTES_DEFAULT;
-            // The next byte comes with news of it; the end has come with news already.
-            let step = if !source.read_on && source.is_empty() { Step::Empty } else { Step::More };
-            return Some((bytes, step));
+            return Some((bytes, rest_of(source, target)));
         }
-        Err(Errno::EAGAIN) if source.is_empty() => {
-            source.read_on = false;
-            Step::Empty
-        }
-        Err(Errno::EAGAIN) => Step::Stopped(Refusal::Full),
+        Err(Errno::EAGAIN) => rest_of(source, target),
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP) => return None,
         Err(errno) => Step::Stopped(Refusal::Failed(errno)),
     };

@@ -6,8 +6,11 @@
 
 mod adopt;
 mod budget;
+mod bulk;
 mod cut;
 mod durable;
+#[cfg(feature = "cli")]
+mod handover;
 mod look;
 mod open;
 mod rotation;

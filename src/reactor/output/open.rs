@@ -120,7 +120,7 @@ impl Relay {
         Ok(End::Stream(self.streams.insert(Stream::new(output.id, kind, target, direct))))
     }
 
-    fn keep_output(&mut self, output: Box<TaskOutput>) {
+    pub(super) fn keep_output(&mut self, output: Box<TaskOutput>) {
         let index = output.id.index();
         if self.tasks.len() <= index {
             self.tasks.resize_with(index + 1, || None);
@@ -260,7 +260,7 @@ pub(super) fn watch(
 }
 
 /// The size at which a file that we write is rotated.
-fn relayed_size(file: &FileSink) -> Option<u64> {
+pub(super) fn relayed_size(file: &FileSink) -> Option<u64> {
     file.max_size.filter(|_| file.is_relayed())
 }
 

@@ -5,7 +5,8 @@ use super::look::Look;
 use crate::sys::pipe::{self, Ids};
 use crate::sys::sink::{self, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
-    RELAY_BUFFER_BYTES, SINK_LOG_EVERY, SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
+    RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_TURN_TIME, SINK_LOG_EVERY, SINK_RETRY_FIRST,
+    SINK_RETRY_MAX, SLOW_WRITE,
 };
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
@@ -34,6 +35,8 @@ pub(super) struct RotatedFile {
     fill: Fill,
     /// How long the file's last line is was not looked at.
     line_unknown: bool,
+    /// It once took long to take what it was given: little is given to it at a time.
+    slow: bool,
     /// Most files never have any.
     trouble: Option<Box<Trouble>>,
 }
@@ -94,8 +97,45 @@ impl RotatedFile {
             number,
             fill,
             line_unknown: fill.size > 0,
+            slow: false,
             trouble: None,
         })
+    }
+
+    /// The current file, its number, and whether what is written goes to its end: for the program
+    /// that comes after this one.
+    #[cfg(feature = "cli")]
+    pub(super) fn place(&self) -> (Option<RawFd>, u64, bool) {
+        (self.file.as_ref().map(AsRawFd::as_raw_fd), self.number, self.appending)
+    }
+
+    /// Goes on in the file of the program before this one; without one it is open only while it is
+    /// written.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(
+        identity: &Arc<Identity>,
+        kind: StreamKind,
+        (sink, max_size): (&FileSink, u64),
+        owner: Option<Ids>,
+        (file, number, appending): (Option<OwnedFd>, u64, bool),
+    ) -> RotatedFile {
+        let size = file.as_ref().and_then(|file| file_size(file).ok()).unwrap_or_default();
+        RotatedFile {
+            identity: Arc::clone(identity),
+            kind,
+            numbering: sink.numbering,
+            max_files: sink.max_files,
+            max_size,
+            owner,
+            sparing: file.is_none(),
+            file,
+            appending,
+            number,
+            fill: Fill { size, line: 0 },
+            line_unknown: size > 0,
+            slow: false,
+            trouble: None,
+        }
     }
 
     pub(super) fn path(&self) -> &str {
@@ -184,26 +224,13 @@ impl RotatedFile {
         look: &mut Look,
         now: Mono,
     ) -> Result<usize, Errno> {
-        let most = budget.min(RELAY_BUFFER_BYTES);
-        self.wake()?;
         loop {
-            if std::mem::take(&mut self.appending) {
-                sink::set_appending(self.fd()?, false).map_err(|_| Errno::EINVAL)?;
+            self.write_anywhere()?;
+            if let Some(most) = self.room_for_bulk(budget) {
+                return self.move_timed(source, most);
             }
-            let size = file_size(self.fd()?).map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
-            self.line_unknown |= size != self.fill.size;
-            self.fill.size = size;
-            if self.max_size.saturating_sub(size) >= (most + RELAY_BUFFER_BYTES) as u64 {
-                let moved = self.move_timed(source, most)?;
-                self.fill.size += moved as u64;
-                self.line_unknown |= moved > 0;
-                return Ok(moved);
-            }
-            if std::mem::take(&mut self.line_unknown) {
-                let mut end = Fill::default();
-                end.add(sink::tail(self.fd()?, size, &mut look.buffer));
-                self.fill.line = end.line;
-            }
+            let most = budget.min(RELAY_BUFFER_BYTES);
+            self.know_line(most, &mut look.buffer)?;
             let seen = look.look(source, most)?;
             if seen.is_empty() {
                 return Ok(0);
@@ -211,9 +238,74 @@ impl RotatedFile {
             let Some(bytes) = self.next_cut(seen, now) else { continue };
             let part = seen.get(..bytes).unwrap_or(seen);
             let moved = self.move_timed(source, part.len())?;
-            self.fill.add(part.get(..moved).unwrap_or(part));
+            if moved > 0 {
+                // What was noted before is put right: these bytes were seen.
+                self.fill.size -= moved as u64;
+                self.line_unknown = false;
+                self.fill.add(part.get(..moved).unwrap_or(part));
+            }
             return Ok(moved);
         }
+    }
+
+    /// How much may be moved into the current file without a look at its lines, at most `budget`
+    /// bytes; `None`: its end is near, where lines matter. After `write_anywhere`.
+    fn room_for_bulk(&self, budget: usize) -> Option<usize> {
+        let room = self.max_size.saturating_sub(self.fill.size);
+        let at_once = if self.slow { RELAY_BUFFER_BYTES } else { RELAY_BULK_BYTES };
+        let fits = |most: &usize| room >= (most + RELAY_BUFFER_BYTES) as u64;
+        [at_once, RELAY_BUFFER_BYTES].map(|most| most.min(budget)).into_iter().find(fits)
+    }
+
+    /// How much bulk it takes now, at most `budget` bytes. `None`: this has to go through `write`,
+    /// which sees lines.
+    pub(super) fn takes_bulk(&mut self, budget: usize) -> Result<Option<usize>, Errno> {
+        self.write_anywhere()?;
+        Ok(self.room_for_bulk(budget))
+    }
+
+    /// Moves all that stands in a pipe, which is `bytes`, at most what `takes_bulk` has said: how
+    /// much was moved, and why not all.
+    pub(super) fn take_all(
+        &mut self,
+        source: BorrowedFd<'_>,
+        bytes: usize,
+    ) -> (usize, Result<(), Errno>) {
+        let mut moved = 0;
+        while moved < bytes {
+            match self.move_timed(source, bytes - moved) {
+                Ok(0) => return (moved, Err(Errno::EIO)),
+                Ok(more) => moved += more,
+                Err(errno) => return (moved, Err(errno)),
+            }
+        }
+        (moved, Ok(()))
+    }
+
+    /// Has the file open for moving bytes to a place in it, and knows its size.
+    fn write_anywhere(&mut self) -> Result<(), Errno> {
+        self.wake()?;
+        if self.appending {
+            sink::set_appending(self.fd()?, false).map_err(|_| Errno::EINVAL)?;
+            self.appending = false;
+        }
+        let size = file_size(self.fd()?).map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
+        self.line_unknown |= size != self.fill.size;
+        self.fill.size = size;
+        Ok(())
+    }
+
+    /// Looks how long the file's last line is, where that is not known and will matter for so many
+    /// bytes more.
+    fn know_line(&mut self, bytes: usize, buffer: &mut [u8]) -> Result<(), Errno> {
+        let room = self.max_size.saturating_sub(self.fill.size);
+        if self.line_unknown && room < (bytes + RELAY_BUFFER_BYTES) as u64 {
+            let mut end = Fill::default();
+            end.add(sink::tail(self.fd()?, self.fill.size, buffer));
+            self.fill.line = end.line;
+            self.line_unknown = false;
+        }
+        Ok(())
     }
 
     /// How much of `data` goes into the current file; `None`: there is another one now.
@@ -234,7 +326,8 @@ impl RotatedFile {
 
     /// Writes `data`, into as many files as it takes; how much was written, and why not all.
     pub(super) fn write(&mut self, data: &[u8], now: Mono) -> (usize, Result<(), Errno>) {
-        if let Err(errno) = self.wake().and_then(|()| self.append()) {
+        let ready = self.wake().and_then(|()| self.append());
+        if let Err(errno) = ready.and_then(|()| self.know_line_for(data.len())) {
             return (0, Err(errno));
         }
         let mut written = 0;
@@ -250,6 +343,15 @@ impl RotatedFile {
             }
         }
         (written, Ok(()))
+    }
+
+    /// Once for each file at most, so that a buffer is made for it.
+    fn know_line_for(&mut self, bytes: usize) -> Result<(), Errno> {
+        let room = self.max_size.saturating_sub(self.fill.size);
+        match self.line_unknown && room < (bytes + RELAY_BUFFER_BYTES) as u64 {
+            true => self.know_line(bytes, &mut vec![0; RELAY_BUFFER_BYTES]),
+            false => Ok(()),
+        }
     }
 
     fn append(&mut self) -> Result<(), Errno> {
@@ -277,11 +379,16 @@ impl RotatedFile {
             .fd()
             .and_then(|file| pipe::move_bytes_to_file(source, file.as_fd(), self.fill.size, bytes));
         self.note_time(begun, bytes);
+        if let Ok(moved) = result {
+            self.fill.size += moved as u64;
+            self.line_unknown |= moved > 0;
+        }
         result
     }
 
     fn note_time(&mut self, begun: Instant, bytes: usize) {
         let took = begun.elapsed();
+        self.slow |= took > RELAY_TURN_TIME;
         if took > SLOW_WRITE && self.may_tell_slow() {
             self.trouble().slow_said = Some(begun);
             log::warn!(

@@ -57,6 +57,18 @@ impl Source {
         Ok((Source::new(fd, run, file), task_end))
     }
 
+    /// Our end of a pipe that the program before this one has made.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(
+        fd: OwnedFd,
+        state_dir: Option<&Path>,
+        (name, run, kind): (&str, u64, StreamKind),
+        orphaned: bool,
+    ) -> Source {
+        let file = state_dir.map(|dir| dir.join(path_of_pipe(name, run, kind)).into_boxed_path());
+        Source { orphaned, read_on: true, ..Source::new(fd, run, file) }
+    }
+
     fn new(fd: OwnedFd, run: u64, file: Option<Box<Path>>) -> Source {
         Source {
             fd,
@@ -95,11 +107,6 @@ impl Source {
     pub(super) fn waiting_bytes(&self) -> u64 {
         // Asking a pipe cannot fail; if it does, reading tells.
         pipe::waiting_bytes(self.fd()).unwrap_or(0) as u64
-    }
-
-    /// Whether nothing is in it now.
-    pub(super) fn is_empty(&self) -> bool {
-        pipe::waiting_bytes(self.fd()) == Ok(0)
     }
 
     /// Closes it, its name goes too. Merely dropped, it stays for the next supervisor.

@@ -1,9 +1,10 @@
 //! One relayed stream: from the pipes of its task's runs to its target, in order.
 
+use super::bulk::{Bulk, into_fifo, into_file};
 use super::durable::move_durably;
 use super::look::Look;
 use super::source::Source;
-use super::target::{Fifo, Refusal, Target};
+use super::target::{Refusal, Target};
 use crate::sys::pipe;
 use crate::vocabulary::limits::{
     LINGER_LOOK, LINGER_LOOK_FIRST, PIPE_BYTES_DEFAULT, RELAY_BUFFER_BYTES, RELAY_TURN_BYTES,
@@ -159,8 +160,16 @@ impl Stream {
         self.ended.take().map(|ended| *ended).unwrap_or_default()
     }
 
-    fn leftover(&self) -> &[u8] {
+    pub(super) fn leftover(&self) -> &[u8] {
         self.held.as_ref().map_or(&[], |held| &held.leftover)
+    }
+
+    /// This was read by the program before this one, and refused by the target.
+    #[cfg(feature = "cli")]
+    pub(super) fn keep_leftover(&mut self, leftover: Vec<u8>) {
+        if !leftover.is_empty() {
+            self.held.get_or_insert_default().leftover = leftover;
+        }
     }
 
     pub(super) fn waiting(&self) -> Waiting {
@@ -286,7 +295,7 @@ impl Stream {
         self.copy(index, look, budget, now, moved)
     }
 
-    /// Moves some by way of our memory, or from pipe to pipe where much waits.
+    /// Moves some by way of our memory, or inside the kernel where much comes.
     fn copy(
         &mut self,
         index: usize,
@@ -296,19 +305,32 @@ impl Stream {
         moved: &mut usize,
     ) -> Step {
         let Some(source) = self.sources.get_mut(index) else { return Step::Empty };
-        let mut read_most = RELAY_BUFFER_BYTES;
-        if let Target::Fifo(fifo) = &mut self.target {
-            if source.bulk && !self.splice_refused {
-                self.bulk_at = now;
-                match move_bulk(source, fifo, budget, moved) {
-                    Bulk::Step(step) => return step,
-                    Bulk::Little => {}
-                    Bulk::Refused => self.splice_refused = true,
+        if source.bulk && !self.splice_refused {
+            self.bulk_at = now;
+            let bulk = match &mut self.target {
+                Target::Fifo(fifo) => into_fifo(source, fifo, budget),
+                Target::File(file) => into_file(source, file, look, budget),
+            };
+            match bulk {
+                Bulk::Moved(bytes, step) => {
+                    *moved += bytes;
+                    return step;
                 }
+                Bulk::Left(bytes, rest) => {
+                    *moved += bytes;
+                    // A file that takes nothing this way is written from now on.
+                    self.splice_refused = bytes == 0;
+                    return self.put(&rest, now, moved, Step::More);
+                }
+                Bulk::Not => {}
+                Bulk::Refused => self.splice_refused = true,
             }
-            // More than this goes the other way, so that little is ever left over.
-            read_most = SPLICE_BYTES_MIN;
         }
+        let read_most = match &self.target {
+            // More than this goes the other way, so that little is ever left over.
+            Target::Fifo(_) => SPLICE_BYTES_MIN,
+            Target::File(_) => RELAY_BUFFER_BYTES,
+        };
         let buffer = match look.buffer.get_mut(..read_most) {
             Some(buffer) => buffer,
             None => return Step::Empty,
@@ -335,58 +357,23 @@ impl Stream {
         if !short {
             self.bulk_at = now;
         }
-        let read_on = source.read_on;
-        let data = buffer.get(..read).unwrap_or(buffer);
+        let then = if short && !source.read_on { Step::Empty } else { Step::More };
+        let data = look.buffer.get(..read).unwrap_or_default();
+        self.put(data, now, moved, then)
+    }
+
+    /// Writes what has left a pipe; what is refused is kept.
+    fn put(&mut self, data: &[u8], now: Mono, moved: &mut usize, then: Step) -> Step {
         let (written, result) = self.target.write(data, now);
         *moved += written;
         match result {
-            Ok(()) if short && !read_on => Step::Empty,
-            Ok(()) => Step::More,
+            Ok(()) => then,
             Err(refusal) => {
                 let rest = data.get(written..).unwrap_or_default();
                 self.held.get_or_insert_default().leftover.extend_from_slice(rest);
                 Step::Stopped(refusal)
             }
         }
-    }
-}
-
-/// What became of an attempt to move without copying.
-enum Bulk {
-    Step(Step),
-    /// Too little waits for it to be worth while.
-    Little,
-    /// The system does not let us.
-    Refused,
-}
-
-/// From pipe to pipe without copying. Each piece takes a slot of the FIFO however short it is, so
-/// only where much waits.
-fn move_bulk(source: &mut Source, fifo: &mut Fifo, budget: usize, moved: &mut usize) -> Bulk {
-    let waiting = pipe::waiting_bytes(source.fd()).unwrap_or(0);
-    source.seen_full |= waiting >= PIPE_BYTES_DEFAULT;
-    if waiting == 0 && !source.read_on {
-        // It is asked again when more comes: the bulk goes on, most likely.
-        return Bulk::Step(Step::Empty);
-    }
-    if waiting < SPLICE_BYTES_MIN {
-        source.bulk = false;
-        return Bulk::Little;
-    }
-    let end = match fifo.writable_end() {
-        Ok(end) => end,
-        Err(refusal) => return Bulk::Step(Step::Stopped(refusal)),
-    };
-    match pipe::move_bytes(source.fd(), end, budget) {
-        Ok(0) => Bulk::Step(Step::End),
-        Ok(bytes) => {
-            *moved += bytes;
-            Bulk::Step(Step::More)
-        }
-        // Either the one is full or the other empty: the task can read its own pipe.
-        Err(Errno::EAGAIN) if pipe::waiting_bytes(source.fd()) == Ok(0) => Bulk::Step(Step::Empty),
-        Err(Errno::EAGAIN) => Bulk::Step(Step::Stopped(Refusal::Full)),
-        Err(_) => Bulk::Refused,
     }
 }
 

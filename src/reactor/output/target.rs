@@ -95,6 +95,22 @@ impl Fifo {
         Fifo { identity, kind, end, write_only: false, watched: false, grown: None }
     }
 
+    /// That of the program before this one.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(
+        identity: &Arc<Identity>,
+        kind: StreamKind,
+        end: OwnedFd,
+        write_only: bool,
+    ) -> Fifo {
+        Fifo { write_only, ..Fifo::new(identity, kind, end) }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn is_write_only(&self) -> bool {
+        self.write_only
+    }
+
     fn path(&self) -> &str {
         self.identity.sink(self.kind).path().unwrap_or_default()
     }

@@ -34,7 +34,22 @@ pub(crate) fn unnoted_groups(mounted: &Mounted, run: &str) -> Vec<PathBuf> {
     found
 }
 
+#[cfg(feature = "cli")]
+impl Tree {
+    /// The program before this one of the same process has made it, and is in its leaf or not.
+    pub(crate) fn go_on(&mut self, moved: bool) {
+        self.moved = moved;
+        self.reused = false;
+    }
+}
+
 impl Limits {
+    /// The branches that this process has made are its own still, whichever program it runs.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on(&mut self) {
+        self.branches.iter_mut().for_each(Branch::go_on);
+    }
+
     /// The tree is one of an earlier supervisor.
     pub(crate) fn reuse(&mut self, tree: &Tree) {
         let mut counts = Controller::ALL.to_vec();

@@ -4,8 +4,9 @@ use super::{LEAF, Mounted};
 use crate::sys::processes;
 use crate::vocabulary::Pid;
 use std::io::ErrorKind::NotFound;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel).
 const FIRST_PID_NAMESPACE: u64 = 4_026_531_836;
@@ -59,11 +60,22 @@ fn remove_empty(tree: &Path) {
     if std::fs::remove_dir(tree.join(LEAF)).is_err_and(|error| error.kind() != NotFound) {
         return;
     }
-    let Ok(entries) = std::fs::read_dir(tree) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())) {
-        let _ = std::fs::remove_dir(entry.path());
+    for task in groups_in(tree) {
+        // Of what is inside the group of a task only those of its commands are ours.
+        let is_command = |group: &PathBuf| {
+            group.file_name().is_some_and(|name| name.as_bytes().starts_with(b"exec."))
+        };
+        for command in groups_in(&task).filter(is_command) {
+            let _ = std::fs::remove_dir(command);
+        }
+        let _ = std::fs::remove_dir(task);
     }
     let _ = std::fs::remove_dir(tree);
+}
+
+fn groups_in(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(group).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())).map(|entry| entry.path())
 }
 
 #[cfg(test)]
@@ -82,7 +94,7 @@ mod tests {
         let mark = namespace_mark();
         // No process has an id above PID_MAX_LIMIT.
         let stale = above.join(format!("ostler-4194305{mark}-7"));
-        std::fs::create_dir_all(stale.join("task.1")).unwrap();
+        std::fs::create_dir_all(stale.join("task.1/exec.2")).unwrap();
         std::fs::create_dir_all(stale.join(LEAF)).unwrap();
         let elsewhere = above.join("ostler-4194305.1");
         std::fs::create_dir_all(elsewhere.join("task.1")).unwrap();

@@ -133,7 +133,7 @@ fn read_io(reader: &mut Reader, tree: &Tree, run: &str, usage: &mut Usage) {
 }
 
 /// The numbers of all words that begin so: io.stat has a line for each device.
-fn sum_of(stat: &[u8], name: &[u8]) -> u64 {
+pub(in crate::sys) fn sum_of(stat: &[u8], name: &[u8]) -> u64 {
     stat.split(u8::is_ascii_whitespace)
         .filter_map(|word| number(word.strip_prefix(name)?))
         .fold(0, u64::saturating_add)

@@ -3,6 +3,8 @@
 //! The supervisor stays where it is, outside of its branch.
 
 use super::controllers::{Controller, read, write};
+#[cfg(feature = "cli")]
+use super::stale::owner_of;
 use super::stale::{namespace_mark, tree_name};
 use super::{NoTree, TREES_MAX, cannot, faults, make_directory};
 use crate::vocabulary::Pid;
@@ -40,6 +42,14 @@ impl Branch {
     /// That of an earlier supervisor, which some of its runs still have groups in.
     pub(super) fn of_earlier(own: &Path, path: &Path) -> Branch {
         Branch { own: own.to_owned(), path: path.to_owned(), earlier: true }
+    }
+
+    /// It is that of this process, if an earlier program of it has made it.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(&mut self) {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let own = owner_of(&name, &namespace_mark());
+        self.earlier = own.is_none_or(|pid| pid.number() as u32 != std::process::id());
     }
 
     /// Whether it is the one in which groups are made.

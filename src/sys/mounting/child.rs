@@ -36,7 +36,7 @@ fn act(layout: &Layout, action: &Action) -> Done {
     let done = |answer: Answer| answer.map(drop).map_err(|errno| (false, errno));
     let keep = |answer: Answer, into: Slot| done(answer.and_then(|fd| layout.keep(into, fd)));
     match action {
-        Action::Copy { path, into } => keep(tree::copy(libc::AT_FDCWD as usize, path), *into),
+        Action::Copy { path, into } => keep(tree::copy_of_path(path), *into),
         Action::Open { path, into } => keep(tree::open(path), *into),
         Action::Separate => done(tree::separate()),
         Action::Attributes { of, add, propagation } => {

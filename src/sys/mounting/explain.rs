@@ -52,6 +52,10 @@ fn hint(action: &Action, at_target: bool, errno: Errno) -> Option<&'static str> 
             "without root a new one is only to be had where nothing hides a part of the one that \
              is there, as containers do"
         }
+        (Action::Copy { .. }, Errno::ELOOP) => {
+            "a symbolic link on the way was made by neither root nor us, or is none that can be \
+             followed"
+        }
         (Action::Copy { .. }, Errno::EINVAL) => "it is mounted so that it cannot be copied",
         (Action::Attach { target, .. }, errno) if at_target => match errno {
             Errno::ENOENT if !target.make => "without isolation.root it has to exist",

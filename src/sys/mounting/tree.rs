@@ -2,6 +2,7 @@
 //! rules of `child` hold here.
 
 use crate::sys::raw::{self, Answer, call};
+use crate::sys::trusted_path;
 use nix::libc;
 use std::ffi::CStr;
 
@@ -54,6 +55,15 @@ pub(in crate::sys) fn copy(from: usize, path: &CStr) -> Answer {
 /// The same of what a descriptor is about.
 pub(super) fn copy_of(fd: usize) -> Answer {
     copy(fd, EMPTY)
+}
+
+/// The same of a path of the host, to which nobody's links lead but root's and ours: whoever may
+/// change a directory on the way could have other places of the host shown to a task.
+pub(super) fn copy_of_path(path: &CStr) -> Answer {
+    let found = trusted_path::open(path, 0)?;
+    let copy = copy_of(found);
+    close(found);
+    copy
 }
 
 /// On the whole tree. `propagation`: [`PRIVATE`], [`SLAVE`], or 0 to leave it.

@@ -1,0 +1,231 @@
+//! A daemon that is upgraded, and its clients.
+
+use ostler::control::{CallError, Client};
+use serde_json::{Value, json};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longer than anything takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ostler");
+
+/// A daemon with a directory of its own. Its tasks are stopped with it.
+pub(crate) struct Node {
+    pub(crate) directory: TempDir,
+    daemon: Child,
+}
+
+/// What a daemon is given.
+pub(crate) fn command(program: &Path, directory: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg("daemon").arg("--socket").arg(directory.join("sock")).args(flags);
+    for name in ["NOTIFY_SOCKET", "OSTLER_SOCKET", "LISTEN_FDS", "LISTEN_PID", "OSTLER_LOG"] {
+        command.env_remove(name);
+    }
+    let log = std::fs::File::create(directory.join("log")).expect("a log");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+}
+
+impl Node {
+    pub(crate) fn start(flags: &[&str]) -> Node {
+        Node::start_in(tempfile::tempdir().expect("a directory"), Path::new(PROGRAM), flags)
+    }
+
+    pub(crate) fn start_in(directory: TempDir, program: &Path, flags: &[&str]) -> Node {
+        let command = command(program, directory.path(), flags);
+        Node::run(directory, command)
+    }
+
+    pub(crate) fn run(directory: TempDir, mut command: Command) -> Node {
+        let daemon = command.spawn().expect("the daemon starts");
+        let mut node = Node { directory, daemon };
+        wait_for("the daemon listens", || {
+            let ended = node.daemon.try_wait().expect("a child");
+            assert_eq!(ended, None, "{}", node.log());
+            UnixStream::connect(node.path("sock")).is_ok()
+        });
+        node.call("Version", json!({}));
+        node
+    }
+
+    /// The daemon has been killed: starts the next one.
+    pub(crate) fn restart(&mut self, flags: &[&str]) {
+        self.daemon.wait().expect("reaped");
+        let mut command = command(Path::new(PROGRAM), self.directory.path(), flags);
+        self.daemon = command.spawn().expect("the daemon starts");
+        wait_for("the daemon listens", || UnixStream::connect(self.path("sock")).is_ok());
+        self.call("Version", json!({}));
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn text_path(&self, name: &str) -> String {
+        self.path(name).to_str().expect("text").to_owned()
+    }
+
+    /// Of the daemon, whoever has started it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.call("DaemonStats", json!({}))["pid"].as_u64().expect("a pid") as u32
+    }
+
+    /// Of the child that the test has started: the daemon, or its keeper.
+    pub(crate) fn child(&self) -> u32 {
+        self.daemon.id()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let client = Client::connect(self.path("sock")).expect("it listens");
+        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
+        client
+    }
+
+    #[track_caller]
+    pub(crate) fn call(&self, method: &str, parameters: Value) -> Value {
+        match self.client().call(&format!("org.ostler.{method}"), parameters) {
+            Ok(reply) => reply,
+            Err(error) => panic!("{method}: {error}; log: {}", self.log()),
+        }
+    }
+
+    /// Why a call is refused.
+    #[track_caller]
+    pub(crate) fn refusal(&self, method: &str, parameters: Value) -> (String, Value) {
+        match self.client().call(&format!("org.ostler.{method}"), parameters) {
+            Err(CallError::Remote { error, parameters }) => (error, parameters),
+            other => panic!("{method}: {other:?}; log: {}", self.log()),
+        }
+    }
+
+    /// Upgrades to what is on disk; its version.
+    #[track_caller]
+    pub(crate) fn upgrade(&self) -> String {
+        let before = self.pid();
+        let reply = self.call("Upgrade", json!({}));
+        assert_eq!(self.pid(), before, "the same process");
+        reply["version"].as_str().expect("a version").to_owned()
+    }
+
+    /// Why an upgrade fails; the daemon goes on.
+    #[track_caller]
+    pub(crate) fn failed_upgrade(&self) -> String {
+        let (error, mut parameters) = self.refusal("Upgrade", json!({}));
+        assert_eq!(error, "org.ostler.UpgradeFailed", "{parameters}");
+        serde_json::from_value(parameters["reason"].take()).expect("a reason")
+    }
+
+    /// Launches a shell with a script; `more` are other fields of the task.
+    #[track_caller]
+    pub(crate) fn launch(&self, name: &str, script: &str, more: Value) -> Value {
+        let mut task = json!({"name": name, "command": "/bin/sh", "args": ["-c", script, name]});
+        let more = more.as_object().expect("fields").clone();
+        task.as_object_mut().expect("fields").extend(more);
+        self.call("Launch", json!({ "task": task }))["status"].take()
+    }
+
+    #[track_caller]
+    pub(crate) fn inspect(&self, name: &str) -> Value {
+        self.call("Inspect", json!({ "name": name }))["status"].take()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&self, name: &str) -> Value {
+        self.call("Wait", json!({ "name": name }))["status"].take()
+    }
+
+    /// Waits until a task is as it is wanted.
+    #[track_caller]
+    pub(crate) fn until(&self, name: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.inspect(name);
+            if is_so(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{status:#}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the daemon has open once clients that have left are gone from it.
+    pub(crate) fn open_files(&self) -> Vec<String> {
+        let mut seen = self.open_files_now();
+        wait_for("clients that have left are gone", || {
+            std::thread::sleep(Duration::from_millis(50));
+            let before = std::mem::replace(&mut seen, self.open_files_now());
+            before == seen
+        });
+        seen
+    }
+
+    /// What the daemon has open, sorted: kinds and paths.
+    fn open_files_now(&self) -> Vec<String> {
+        let directory = format!("/proc/{}/fd", self.pid());
+        let fds = std::fs::read_dir(directory).expect("it lives").flatten();
+        let targets = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        let kind = |target: PathBuf| {
+            let text = target.to_string_lossy().into_owned();
+            text.split_once(":[").map_or(text.clone(), |(kind, _)| kind.to_owned())
+        };
+        let mut all: Vec<String> = targets.map(kind).collect();
+        all.sort();
+        all
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        let begun = Instant::now();
+        if let Ok(mut client) = Client::connect(self.path("sock")) {
+            let _ = client.socket().set_read_timeout(Some(PATIENCE));
+            let parameters = json!({"stop_tasks": true, "grace_ms": 0});
+            let _ = client.call("org.ostler.Shutdown", parameters);
+        }
+        while matches!(self.daemon.try_wait(), Ok(None)) {
+            if begun.elapsed() > Duration::from_secs(20) {
+                let _ = self.daemon.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn lives(pid: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Writes a program that can be executed.
+pub(crate) fn write_program(path: &Path, text: &[u8]) {
+    use std::os::unix::fs::PermissionsExt;
+    // Never in place: it may be running.
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).expect("written");
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    std::fs::rename(&new, path).expect("in place");
+}

@@ -1,0 +1,70 @@
+//! Which program goes on: whatever is at the path by now.
+
+use crate::fixture::{Node, PROGRAM, write_program};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Ours, which says it is of another version.
+fn other_version() -> Vec<u8> {
+    let mut program = std::fs::read(PROGRAM).expect("the program");
+    let ours = env!("CARGO_PKG_VERSION").as_bytes();
+    let mut other = ours.to_vec();
+    *other.last_mut().expect("a digit") = b'9';
+    let places: Vec<usize> = program
+        .windows(ours.len())
+        .enumerate()
+        .filter(|(_, w)| *w == ours)
+        .map(|(i, _)| i)
+        .collect();
+    assert!(!places.is_empty(), "no program without its version");
+    for place in places {
+        program[place..place + ours.len()].copy_from_slice(&other);
+    }
+    program
+}
+
+fn own_copy() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ostler");
+    write_program(&path, &std::fs::read(PROGRAM).expect("the program"));
+    (directory, path)
+}
+
+#[test]
+fn a_newer_program_takes_over_and_an_older_one_again() {
+    let (directory, path) = own_copy();
+    let node = Node::start_in(directory, &path, &[]);
+    let task = node.launch("sleeper", "exec sleep 600", json!({}));
+    let before = node.call("Version", json!({}))["version"].take();
+    write_program(&path, &other_version());
+    let version = node.upgrade();
+    assert_ne!(before, version.as_str());
+    assert!(version.ends_with('9'), "{version}");
+    assert_eq!(node.call("Version", json!({}))["version"], version.as_str());
+    assert_eq!(node.inspect("sleeper"), {
+        let mut expected = task.clone();
+        let seen = node.inspect("sleeper");
+        expected["task"] = seen["task"].clone();
+        expected
+    });
+    write_program(&path, &std::fs::read(PROGRAM).expect("the program"));
+    assert_eq!(before, node.upgrade().as_str());
+    assert_eq!(node.inspect("sleeper")["pid"], task["pid"]);
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_by_now_is_followed() {
+    let (directory, path) = own_copy();
+    let link = directory.path().join("link");
+    let new = directory.path().join("ostler-9");
+    write_program(&new, &other_version());
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    let node = Node::start_in(directory, &link, &[]);
+    std::fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink(&new, &link).expect("a link");
+    assert!(node.upgrade().ends_with('9'));
+    // And again, by way of what it was told.
+    std::fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    assert!(!node.upgrade().ends_with('9'));
+}
