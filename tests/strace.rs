@@ -174,3 +174,29 @@ fn a_line_of_output_takes_three_calls() {
     assert!(calls.len() <= 3 * LINES + 10, "{} calls: {calls:#?}", calls.len());
     assert!(traced.client().args(["stop", "--grace", "0", "writer"]).status().unwrap().success());
 }
+
+/// What a start takes, and for each task: two calls that keep its pidfd open, two that watch it.
+#[test]
+fn an_upgrade_takes_a_start_and_five_calls_a_task() {
+    const TASKS: usize = 40;
+    let Some(traced) = Traced::start() else { return };
+    let upgrade = |traced: &Traced| {
+        assert!(traced.client().arg("upgrade").status().unwrap().success());
+    };
+    std::thread::sleep(Duration::from_millis(1500));
+    let without = traced.calls(upgrade, Duration::from_millis(1500));
+    let execs = without.iter().filter(|call| call.starts_with("execve")).count();
+    // Root starts once more, by way of a mount of its program that is read-only.
+    assert!((1..=2).contains(&execs), "{without:#?}");
+    for number in 0..TASKS {
+        let sleeper = ["launch", "--name", &format!("s{number}"), "/bin/sleep", "300"];
+        assert!(traced.client().args(sleeper).status().unwrap().success());
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    let with = traced.calls(upgrade, Duration::from_millis(1500));
+    let more = with.len().saturating_sub(without.len());
+    // The state is written in as many pieces as memory is had, and so is what is logged.
+    assert!(more <= 5 * TASKS + 40, "{} calls more: {with:#?}", more);
+    let stop = ["stop", "--grace", "0", "s*"];
+    assert!(traced.client().args(stop).status().unwrap().success());
+}

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// Attaching takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many system calls this process makes while it waits in an event loop, but for one wait. `None` where strace is not there, or may not trace.
+/// How many system calls this process makes while it waits in an event loop, but for one wait.
+/// `None` where strace is not there, or may not trace.
 pub(crate) fn calls_of_ours(during: impl FnOnce() -> Outcome<()>) -> Outcome<Option<usize>> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("trace");

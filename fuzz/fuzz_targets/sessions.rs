@@ -17,7 +17,7 @@ use std::time::Duration;
 const CLIENTS_MAX: usize = 4;
 const ROUNDS_MAX: usize = 400;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: ostler::fuzzing::ignore_broken_pipes(), |bytes: &[u8]| {
     let mut input = Input(bytes);
     let chances = usize::from(input.byte() % 64);
     let mut scene = Scene::new(input.take(chances));

@@ -20,6 +20,10 @@ pub fn main() -> ExitCode {
         return keep(command);
     }
     let words = signals_as_flags(words);
+    // Before the flags are parsed, which the one that starts anew does as well.
+    if let Some(verb @ ("daemon" | "up")) = verb_of(&words).and_then(OsStr::to_str) {
+        seal(verb);
+    }
     let parsed = Arguments::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Arguments::from_arg_matches(&matches).map(|read| (matches, read)));
@@ -43,14 +47,13 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
         let why = UsageError("--socket: this verb asks no daemon".to_owned());
         return finish(name, json, mirrors, Err(why.into()));
     }
-    if gives_tasks_a_root(&verb)
-        && let Err(why) = own_program::seal()
-    {
-        let risk = "a task that runs as root in a root of its own could write to this program";
-        complain(name, format_args!("cannot start from a sealed copy: {why}; {risk}"));
-    }
     match verb {
-        Verb::Run(arguments) => run::run(*arguments),
+        Verb::Run(arguments) => {
+            if arguments.task.isolation.root.is_some() {
+                seal(name);
+            }
+            run::run(*arguments)
+        }
         Verb::Up(arguments) => up::up(UpArguments { socket, ..arguments }),
         Verb::Daemon(arguments) => daemon::daemon(DaemonArguments { socket, ..arguments }),
         Verb::Check(arguments) => check::check(arguments),
@@ -82,12 +85,11 @@ fn keep(command: &[OsString]) -> ExitCode {
     }
 }
 
-/// Whether tasks of this process may have a root of their own.
-fn gives_tasks_a_root(verb: &Verb) -> bool {
-    match verb {
-        Verb::Run(arguments) => arguments.task.isolation.root.is_some(),
-        Verb::Up(_) | Verb::Daemon(_) => true,
-        _ => false,
+/// For a process whose tasks may have a root of their own.
+fn seal(verb: &str) {
+    if let Err(why) = own_program::seal() {
+        let risk = "a task that runs as root in a root of its own could write to this program";
+        complain(verb, format_args!("cannot start from a sealed copy: {why}; {risk}"));
     }
 }
 

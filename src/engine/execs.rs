@@ -1,8 +1,7 @@
 //! The table of the commands that run in tasks: a slab whose keys carry a generation.
 
-use crate::vocabulary::{ExecId, ExitStatus, Identity, Mono, Pid, TaskId, Ticket};
+use crate::vocabulary::{ExecId, ExitStatus, Identity, Mono, Ordered, Pid, TaskId, Ticket};
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where a command stands. `docs/states.md` tells each arrow.
@@ -79,8 +78,8 @@ pub(super) struct Execs {
     slots: Slab<Exec>,
     /// Of each slot, how often it was given back.
     generations: Vec<u32>,
-    by_task: BTreeSet<(TaskId, ExecId)>,
-    by_ticket: BTreeMap<Ticket, ExecId>,
+    by_task: Ordered<(TaskId, ExecId)>,
+    by_ticket: Ordered<Ticket, ExecId>,
 }
 
 impl Execs {
@@ -91,7 +90,7 @@ impl Execs {
             self.generations.resize(index + 1, 0);
         }
         let id = self.id(index);
-        self.by_task.insert((task, id));
+        self.by_task.add((task, id));
         if let Some(ticket) = ticket {
             self.by_ticket.insert(ticket, id);
         }
@@ -133,13 +132,13 @@ impl Execs {
 
     /// Those of a task.
     pub(super) fn of_task(&self, task: TaskId) -> Vec<ExecId> {
-        let (first, last) = (ExecId::new(0, 0), ExecId::new(u32::MAX, u32::MAX));
-        self.by_task.range((task, first)..=(task, last)).map(|&(_, id)| id).collect()
+        let from = self.by_task.from(&(task, ExecId::new(0, 0))).map(|&(entry, ())| entry);
+        from.take_while(|&(its, _)| its == task).map(|(_, id)| id).collect()
     }
 
     /// All of them.
     pub(super) fn ids(&self) -> Vec<ExecId> {
-        self.by_task.iter().map(|&(_, id)| id).collect()
+        self.by_task.keys().map(|&(_, id)| id).collect()
     }
 
     pub(super) fn len(&self) -> usize {

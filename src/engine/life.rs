@@ -206,13 +206,15 @@ impl Engine {
         self.answer_status(id, Ask::Stop);
         let Some(task) = self.table.get(id) else { return };
         let remove = task.then == Then::Remove || task.identity.auto_remove();
-        let name = task.identity.name.to_string();
-        // A restart that a stop took back.
-        let over: Reply = Err(match self.shutdown {
-            Some(_) => RequestError::ShuttingDown,
-            None => RequestError::NotRunning { name, state: StateName::Exited },
-        });
-        self.answer(id, Ask::Restart, &over);
+        if self.askers.has_any(id) {
+            let name = task.identity.name.to_string();
+            // A restart that a stop took back.
+            let over: Reply = Err(match self.shutdown {
+                Some(_) => RequestError::ShuttingDown,
+                None => RequestError::NotRunning { name, state: StateName::Exited },
+            });
+            self.answer(id, Ask::Restart, &over);
+        }
         self.gone(id);
         if remove {
             self.forget(now, id);

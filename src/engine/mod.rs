@@ -35,14 +35,14 @@ pub use task::{Abort, Cause, Ended, Main, State, Then};
 pub use waiting::Ask;
 
 use crate::vocabulary::{
-    Answer, Deadlines, Event, EventKind, ExecId, Identity, Mono, Now, Pid, Reply, Request,
+    Answer, Deadlines, Event, EventKind, ExecId, Identity, Mono, Now, Ordered, Pid, Reply, Request,
     RequestError, Status, TaskId, TaskSpec, Ticket,
 };
 use chance::Chance;
 use execs::Execs;
 use order::Order;
 use shutdown::Shutdown;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use table::Table;
 use waiting::Askers;
@@ -80,7 +80,7 @@ pub struct Engine {
     /// Since a shutdown was asked for.
     shutdown: Option<Shutdown>,
     /// The tasks whose processes outlived their kill, and those processes.
-    stuck: BTreeMap<TaskId, Vec<Pid>>,
+    stuck: Ordered<TaskId, Vec<Pid>>,
     chance: Chance,
     /// That of the last launch: many launches in a row have the same.
     last_specs: VecDeque<Weak<TaskSpec>>,
@@ -126,7 +126,7 @@ impl Engine {
             order: Order::default(),
             deadlines: Deadlines::default(),
             shutdown: None,
-            stuck: BTreeMap::new(),
+            stuck: Ordered::new(),
             chance: Chance::new(config.seed),
             last_specs: VecDeque::new(),
             work: VecDeque::new(),

@@ -1,10 +1,9 @@
 //! The names of the tasks: which is whose, and which number is free for a task without one.
 
 use crate::vocabulary::limits::NAME_BYTES_MAX;
-use crate::vocabulary::{Identity, TaskId};
+use crate::vocabulary::{Identity, Ordered, TaskId};
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Room for the number of a task that came without a name.
@@ -13,8 +12,8 @@ const NUMBER_BYTES_MAX: usize = 10;
 /// Whose is which name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    tasks: BTreeMap<Name, TaskId>,
-    numbers: BTreeMap<Box<str>, Numbers>,
+    tasks: Ordered<Name, TaskId>,
+    numbers: Ordered<Box<str>, Numbers>,
 }
 
 /// The numbers taken of names `BASE-NUMBER`: so that the search for a free one does not begin at 0
@@ -23,7 +22,7 @@ pub(super) struct Names {
 struct Numbers {
     /// All below it are taken, but for `free`.
     frontier: u64,
-    free: BTreeSet<u64>,
+    free: Ordered<u64>,
 }
 
 /// A name, kept where the task's identity has it already.
@@ -60,8 +59,8 @@ impl Names {
     pub(super) fn free_name(&mut self, command: &str) -> String {
         let base = base_of(command);
         let mut numbers = self.numbers.remove(base.as_str()).unwrap_or_default();
-        let number = numbers.free.first().copied().unwrap_or_else(|| {
-            while self.tasks.contains_key(format!("{base}-{}", numbers.frontier).as_str()) {
+        let number = numbers.free.first().map(|&(number, ())| number).unwrap_or_else(|| {
+            while self.tasks.contains(format!("{base}-{}", numbers.frontier).as_str()) {
                 numbers.frontier += 1;
             }
             numbers.frontier
@@ -82,9 +81,9 @@ impl Names {
 impl Numbers {
     fn give_back(&mut self, number: u64) {
         if number < self.frontier {
-            self.free.insert(number);
+            self.free.add(number);
         }
-        while self.frontier > 0 && self.free.remove(&(self.frontier - 1)) {
+        while self.frontier > 0 && self.free.remove(&(self.frontier - 1)).is_some() {
             self.frontier -= 1;
         }
     }

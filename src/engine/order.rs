@@ -1,22 +1,21 @@
 //! Which task comes after which.
 
-use crate::vocabulary::TaskId;
-use std::collections::BTreeSet;
+use crate::vocabulary::{Ordered, TaskId};
 
 /// The edges of `after`, found from either end. They name launches, not names: a new launch of the
 /// same name is another task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     /// (task, what it comes after)
-    after: BTreeSet<(TaskId, TaskId)>,
+    after: Ordered<(TaskId, TaskId)>,
     /// (task, what comes after it)
-    before: BTreeSet<(TaskId, TaskId)>,
+    before: Ordered<(TaskId, TaskId)>,
 }
 
 impl Order {
     pub(super) fn link(&mut self, task: TaskId, dependency: TaskId) {
-        self.after.insert((task, dependency));
-        self.before.insert((dependency, task));
+        self.after.add((task, dependency));
+        self.before.add((dependency, task));
     }
 
     /// What comes after this task.
@@ -53,7 +52,7 @@ impl Order {
     }
 }
 
-fn ends(edges: &BTreeSet<(TaskId, TaskId)>, from: TaskId) -> Vec<TaskId> {
-    let range = (from, TaskId::new(0, 0))..=(from, TaskId::new(u32::MAX, u32::MAX));
-    edges.range(range).map(|&(_, to)| to).collect()
+fn ends(edges: &Ordered<(TaskId, TaskId)>, from: TaskId) -> Vec<TaskId> {
+    let all = edges.from(&(from, TaskId::new(0, 0))).map(|&(edge, ())| edge);
+    all.take_while(|&(task, _)| task == from).map(|(_, to)| to).collect()
 }

@@ -101,6 +101,9 @@ impl Engine {
         self.event(now, id, EventKind::Removed, None);
         self.order.unlink(id);
         self.table.remove(id);
+        if !self.askers.has_any(id) {
+            return;
+        }
         let name = status.identity.name.to_string();
         let last = Answer::Status(Box::new(status));
         for ask in ASKS {

@@ -3,8 +3,7 @@
 use super::task::{State, Then};
 use super::waiting::Ask;
 use super::{Engine, Outcome, Work};
-use crate::vocabulary::{Answer, Now, RequestError, TaskId, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::vocabulary::{Answer, Now, Ordered, RequestError, TaskId, Ticket};
 use std::time::Duration;
 
 /// A shutdown that was asked for.
@@ -14,9 +13,9 @@ pub(super) struct Shutdown {
     /// No task gets longer than this.
     pub(super) grace: Option<Duration>,
     /// Who waits for the end of all tasks.
-    pub(super) askers: BTreeSet<Ticket>,
+    pub(super) askers: Ordered<Ticket>,
     /// Tasks whose turn has not come, with the number of living ones that come after them.
-    remaining: BTreeMap<TaskId, u32>,
+    remaining: Ordered<TaskId, u32>,
 }
 
 impl Shutdown {
@@ -48,19 +47,19 @@ impl Engine {
             self.end_all_execs(now);
             return Ok(Some(Answer::Done));
         }
-        shutdown.askers.insert(ticket);
+        shutdown.askers.add(ticket);
         shutdown.grace = match (shutdown.grace, grace) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
         let first = !std::mem::replace(&mut shutdown.stop_tasks, true);
         if shutdown.grace == Some(Duration::ZERO) {
-            shutdown.remaining.clear();
+            shutdown.remaining = Ordered::new();
         } else if first {
             shutdown.remaining = self.living_dependents(&living);
         }
         for id in living {
-            if !shutdown.remaining.contains_key(&id) || !self.can_await_its_turn(id) {
+            if !shutdown.remaining.contains(&id) || !self.can_await_its_turn(id) {
                 self.work.push_back(Work::ShutDown(id));
             }
         }
@@ -126,27 +125,28 @@ impl Engine {
             return;
         }
         let askers = std::mem::take(&mut shutdown.askers);
-        let stuck = self.stuck.first_key_value().and_then(|(&id, pids)| {
+        let stuck = self.stuck.first().and_then(|&(id, ref pids)| {
             let name = self.identity(id)?.name.to_string();
             Some(RequestError::StillRunning { name, pids: pids.clone() })
         });
         let reply = stuck.map_or(Ok(Answer::Done), Err);
-        for ticket in askers {
+        for &ticket in askers.keys() {
             self.reply(ticket, reply.clone());
         }
     }
 
     /// Of each task, how many living ones come after it, where there are any.
-    fn living_dependents(&mut self, living: &[TaskId]) -> BTreeMap<TaskId, u32> {
+    fn living_dependents(&mut self, living: &[TaskId]) -> Ordered<TaskId, u32> {
         // What cannot be killed holds up nothing, neither now nor when it ends after all.
         for &id in self.stuck.keys() {
             self.order.release(id);
         }
-        let mut counts = BTreeMap::new();
+        let mut counts = Ordered::new();
         for &id in living {
             for dependency in self.order.dependencies(id) {
                 if !self.is_exited(dependency) {
-                    *counts.entry(dependency).or_insert(0) += 1;
+                    let count = counts.get(&dependency).copied().unwrap_or(0);
+                    counts.insert(dependency, count + 1);
                 }
             }
         }

@@ -190,7 +190,7 @@ impl Engine {
     }
 
     fn list_if_stuck(&mut self, id: TaskId) {
-        if self.stuck.contains_key(&id) {
+        if self.stuck.contains(&id) {
             self.list(id);
         }
     }

@@ -1,7 +1,6 @@
 //! Who waits for what: every ticket that is still to be answered about a task.
 
-use crate::vocabulary::{Mono, TaskId, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::vocabulary::{Mono, Ordered, TaskId, Ticket};
 
 /// What an asker waits for.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,13 +37,13 @@ pub(super) struct Asker {
 /// Everybody who waits for something of a task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Askers {
-    by_ticket: BTreeMap<Ticket, Asker>,
-    by_task: BTreeSet<(TaskId, Ask, Ticket)>,
+    by_ticket: Ordered<Ticket, Asker>,
+    by_task: Ordered<(TaskId, Ask, Ticket)>,
 }
 
 impl Askers {
     pub(super) fn add(&mut self, ticket: Ticket, asker: Asker) {
-        self.by_task.insert((asker.task, asker.ask, ticket));
+        self.by_task.add((asker.task, asker.ask, ticket));
         self.by_ticket.insert(ticket, asker);
     }
 
@@ -56,7 +55,7 @@ impl Askers {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &Asker)> {
-        self.by_ticket.iter().map(|(&ticket, asker)| (ticket, asker))
+        self.by_ticket.iter().map(|(ticket, asker)| (*ticket, asker))
     }
 
     pub(super) fn get(&self, ticket: Ticket) -> Option<&Asker> {
@@ -65,8 +64,9 @@ impl Askers {
 
     /// The first one that waits for this of the task.
     pub(super) fn first(&self, task: TaskId, ask: Ask) -> Option<Ticket> {
-        let range = (task, ask, Ticket(0))..=(task, ask, Ticket(u64::MAX));
-        self.by_task.range(range).next().map(|&(_, _, ticket)| ticket)
+        let &((waited_for, what, ticket), ()) =
+            self.by_task.from(&(task, ask, Ticket(0))).next()?;
+        (waited_for == task && what == ask).then_some(ticket)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -40,9 +40,34 @@ pub(super) struct HeldUp {
     /// Whose new files of its sinks are to be.
     pub(super) owner: Option<Ids>,
     /// Our ends of its pipes, so that these outlive their writers.
-    pub(super) pipes: Vec<OwnedFd>,
+    pipes: Vec<OwnedFd>,
     /// How long was waited.
     pub(super) wait: Duration,
+}
+
+#[cfg(feature = "cli")]
+impl Unadopted {
+    /// Whether it is not told yet of an init whether it is there.
+    pub(super) fn seeks_inits(&self) -> bool {
+        !self.inits.is_empty()
+    }
+
+    /// The tasks whose streams could not be opened: whose new files of its sinks are to be, and our
+    /// ends of its pipes.
+    pub(super) fn held_up(&self) -> impl Iterator<Item = (TaskId, Option<Ids>, &[OwnedFd])> {
+        self.streams.iter().map(|(&task, held)| (task, held.owner, &*held.pipes))
+    }
+
+    /// One more, whose streams are to be opened after `wait`.
+    pub(super) fn hold_up(
+        &mut self,
+        task: TaskId,
+        owner: Option<Ids>,
+        pipes: Vec<OwnedFd>,
+        wait: Duration,
+    ) {
+        self.streams.insert(task, HeldUp { owner, pipes, wait });
+    }
 }
 
 /// A run that an earlier supervisor has left.
@@ -341,7 +366,7 @@ impl Supervisor {
     /// Tries again to open the streams of a task that was taken over.
     pub(super) fn adopt_streams_again(&mut self, task: TaskId) {
         let Some(held_up) = self.unadopted.streams.remove(&task) else { return };
-        let HeldUp { owner, pipes: _held, wait } = held_up;
+        let HeldUp { owner, pipes: _pipes, wait } = held_up;
         let Some(identity) = self.engine.identity(task) else { return };
         let pipes = self.relay.pipes_left().remove(&*identity.name).unwrap_or_default();
         self.adopt_streams_of(task, owner, pipes, (wait * 2).min(SINK_RETRY_MAX));

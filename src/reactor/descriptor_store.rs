@@ -3,10 +3,10 @@
 
 use crate::sys::notify_socket::NotifySocket;
 use crate::sys::pipe;
-use crate::vocabulary::StreamKind;
 use crate::vocabulary::limits::{STORE_WAITING_MAX, STORED_NAMES_BYTES_MAX};
+use crate::vocabulary::{Ordered, StreamKind};
 use nix::errno::Errno;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +27,7 @@ pub struct Manager {
 }
 
 /// What is stored: short names, since all of them stand in one variable of the environment.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Stored {
     /// The run that it belongs to, or has first written to it.
     pub(super) run: u64,
@@ -36,7 +36,7 @@ pub(super) struct Stored {
 }
 
 /// Which end of a stream.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum StoredEnd {
     /// The pipe that the run writes to.
     Source,
@@ -81,13 +81,13 @@ impl Stored {
 pub(super) struct DescriptorStore {
     socket: Option<NotifySocket>,
     most: usize,
-    stored: HashSet<Stored>,
+    stored: Ordered<Stored>,
     /// Of their names.
     bytes: usize,
     /// What an earlier supervisor has stored and this one has not asked for yet.
-    left: HashSet<Stored>,
+    left: Ordered<Stored>,
     /// The FIFOs among it, by device and inode.
-    sinks: HashMap<(u64, u64), Stored>,
+    sinks: Ordered<(u64, u64), Stored>,
     /// What else it has stored.
     strange: Vec<String>,
     /// Open, so that nothing of it is lost until all of it has been taken over.
@@ -104,8 +104,8 @@ impl DescriptorStore {
         for (name, fd) in &manager.stored {
             store.held.push(Arc::clone(fd));
             match Stored::parse(name) {
-                Some(stored) if store.left.insert(stored) => {
-                    store.stored.insert(stored);
+                Some(stored) if store.left.add(stored) => {
+                    store.stored.add(stored);
                     store.bytes += stored.bytes();
                     if stored.end == StoredEnd::Sink
                         && let Ok(identity) = pipe::identity(fd.as_fd())
@@ -131,7 +131,7 @@ impl DescriptorStore {
     #[cfg(feature = "cli")]
     pub(super) fn go_on(&mut self, stored: &[String], forgotten: &[String]) {
         for what in stored.iter().filter_map(|name| Stored::parse(name)) {
-            if self.stored.insert(what) {
+            if self.stored.add(what) {
                 self.bytes += what.bytes();
             }
         }
@@ -145,7 +145,7 @@ impl DescriptorStore {
     pub(super) fn names(&self) -> (Vec<String>, Vec<String>) {
         let unsent =
             |what: &Stored| self.waiting.iter().any(|(waits, fd)| waits == what && fd.is_some());
-        let stored = self.stored.iter().filter(|what| !unsent(what));
+        let stored = self.stored.keys().filter(|what| !unsent(what));
         let forgotten = self.waiting.iter().filter(|(_, fd)| fd.is_none());
         (
             stored.map(ToString::to_string).collect(),
@@ -170,7 +170,8 @@ impl DescriptorStore {
 
     /// Has a descriptor stored, unless it is. `end` is asked for it only then.
     pub(super) fn keep(&mut self, what: Stored, end: impl FnOnce() -> Result<OwnedFd, Errno>) {
-        if self.socket.is_none() || self.left.remove(&what) || self.stored.contains(&what) {
+        if self.socket.is_none() || self.left.remove(&what).is_some() || self.stored.contains(&what)
+        {
             return;
         }
         let bytes = self.bytes + what.bytes();
@@ -184,7 +185,7 @@ impl DescriptorStore {
             Ok(fd) => fd,
             Err(errno) => return self.refuse(errno.desc()),
         };
-        self.stored.insert(what);
+        self.stored.add(what);
         self.bytes = bytes;
         self.waiting.push_back((what, Some(fd)));
         self.retry();
@@ -202,7 +203,7 @@ impl DescriptorStore {
 
     /// Has it let go of.
     pub(super) fn forget(&mut self, what: Stored) {
-        if !self.stored.remove(&what) {
+        if self.stored.remove(&what).is_none() {
             return;
         }
         self.left.remove(&what);
@@ -220,7 +221,7 @@ impl DescriptorStore {
 
     /// Everything of an earlier supervisor has been taken over: what was not asked for goes.
     pub(super) fn adopted(&mut self) {
-        for what in std::mem::take(&mut self.left) {
+        for &what in std::mem::take(&mut self.left).keys() {
             self.forget(what);
         }
         for name in std::mem::take(&mut self.strange) {
@@ -229,7 +230,7 @@ impl DescriptorStore {
                 let _ = socket.send(removal(&name).as_bytes(), &[]);
             }
         }
-        self.sinks.clear();
+        self.sinks = Ordered::new();
         self.held.clear();
     }
 

@@ -9,6 +9,7 @@ use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall, 
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
+use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +21,9 @@ const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
 const TRIES_MAX: u32 = 8;
 /// Names that are tried for the group of a command.
 const NAMES_MAX: u32 = 64;
+
+/// Of a dot and the number of most runs.
+const RUN_BYTES: usize = 12;
 
 /// All groups of this supervisor.
 #[derive(Debug)]
@@ -212,7 +216,10 @@ impl Groups {
     /// The name of a run's group: in the tree, or where the task wants it. What stands there may
     /// be another supervisor's as well: that name says whose it is.
     pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
-        let leaf = format!("{}.{run}", identity.name);
+        let mut leaf = String::with_capacity(identity.name.len() + RUN_BYTES);
+        leaf.push_str(&identity.name);
+        // Cannot fail: a string takes all that it is given.
+        let _ = write!(leaf, ".{run}");
         let Some(cgroup) = identity.cgroup() else { return leaf };
         match (&self.tree, self.mounted.inside(cgroup)) {
             (Ok(Some(tree)), Some(group)) => {
@@ -225,6 +232,21 @@ impl Groups {
     /// Makes the group of one run.
     pub(super) fn make(&mut self, leaf: &str) -> Result<Placement, StartError> {
         self.move_in();
+        let made = self.make_in_tree(leaf);
+        if made.is_err()
+            && let Ok(Some(tree)) = &self.tree
+            && !tree.path().exists()
+        {
+            // A supervisor beside us took it for that of one that is gone, which it was once.
+            log::warn!("{} was removed: tasks get a new one", tree.path().display());
+            (self.tree, self.moved) = (Ok(None), false);
+            self.move_in();
+            return self.make_in_tree(leaf);
+        }
+        made
+    }
+
+    fn make_in_tree(&mut self, leaf: &str) -> Result<Placement, StartError> {
         let tree = self.tree().map_err(|NoTree(reason)| StartError {
             stage: Stage::Cgroup,
             errno: 0,

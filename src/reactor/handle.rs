@@ -3,8 +3,10 @@
 use super::{Facts, Figures, Supervisor};
 use crate::sys::wake_pipe::{WakeReader, WakeWriter, wake_pipe};
 use crate::vocabulary::limits::ORDERS_PER_TURN;
-use crate::vocabulary::{Event, ExecStreams, Reply, Request, RequestError, Status, Ticket};
-use std::collections::{HashMap, VecDeque};
+use crate::vocabulary::{
+    Event, ExecStreams, Ordered, Reply, Request, RequestError, Status, Ticket,
+};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -164,7 +166,7 @@ impl Handle {
 pub(super) struct Orders {
     shared: Arc<Shared>,
     reader: WakeReader,
-    waiting: HashMap<Ticket, SyncSender<Reply>>,
+    waiting: Ordered<Ticket, SyncSender<Reply>>,
     subscribers: Vec<SyncSender<Event>>,
 }
 
@@ -172,7 +174,7 @@ impl Orders {
     pub(super) fn new() -> io::Result<Orders> {
         let (reader, writer) = wake_pipe()?;
         let shared = Arc::new(Shared { orders: Mutex::new(Some(VecDeque::new())), writer });
-        Ok(Orders { shared, reader, waiting: HashMap::new(), subscribers: Vec::new() })
+        Ok(Orders { shared, reader, waiting: Ordered::new(), subscribers: Vec::new() })
     }
 
     /// Hands an event to every subscriber that keeps up.

@@ -5,9 +5,8 @@ use super::token::Owner;
 use super::{Due, Supervisor, register};
 use crate::sys::exit_reader::{ExitReader, ExitRecord};
 use crate::vocabulary::limits::KEEPER_RETRY;
-use crate::vocabulary::{ExitStatus, Pid, ProcessMark, Wall};
+use crate::vocabulary::{ExitStatus, Ordered, Pid, ProcessMark, Wall};
 use mio::{Interest, Poll};
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 #[cfg(feature = "cli")]
@@ -19,7 +18,7 @@ pub(super) struct KeptExits {
     /// None once the keeper has gone.
     reader: Option<ExitReader>,
     /// Told, and not taken down yet.
-    known: HashMap<Pid, Vec<ExitRecord>>,
+    known: Ordered<Pid, Vec<ExitRecord>>,
     /// There may be more than could be read.
     more: bool,
     /// It was said that nothing can be read for now.
@@ -30,7 +29,7 @@ impl KeptExits {
     pub(super) fn new(poll: &Poll, pipe: &OwnedFd) -> io::Result<KeptExits> {
         let reader = ExitReader::new(pipe.try_clone()?);
         register(poll, reader.as_fd(), Owner::KeptExits, Interest::READABLE)?;
-        let known = HashMap::new();
+        let known = Ordered::new();
         Ok(KeptExits { reader: Some(reader), known, more: false, failure_told: false })
     }
 
@@ -47,7 +46,10 @@ impl KeptExits {
             Ok(records) => {
                 self.failure_told = false;
                 for record in records {
-                    self.known.entry(record.pid).or_default().push(record);
+                    match self.known.get_mut(&record.pid) {
+                        Some(known) => known.push(record),
+                        None => drop(self.known.insert(record.pid, vec![record])),
+                    }
                 }
             }
             // Descriptors or memory are scarce: what was told waits.
@@ -73,7 +75,7 @@ impl KeptExits {
 
     /// All that was told has been taken down.
     fn consume(&mut self) {
-        self.known.clear();
+        self.known = Ordered::new();
         let Some(reader) = &mut self.reader else { return };
         match reader.consume() {
             Ok(()) => self.more = reader.has_more(),

@@ -7,8 +7,7 @@ use super::run::{Main, Rest};
 use super::{Due, Supervisor};
 use crate::sys::clock;
 use crate::sys::processes::{self, Family};
-use crate::vocabulary::{Containment, ExecId, Mono, Pid, TaskId};
-use std::collections::{BTreeSet, HashMap};
+use crate::vocabulary::{Containment, ExecId, Mono, Ordered, Pid, TaskId};
 use std::time::Duration;
 
 /// A look that took longer is repeated only after ten times as long, so that looks cost at most a
@@ -26,9 +25,9 @@ const AWAIT_LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     /// For the rest of these runs.
-    wanted: BTreeSet<TaskId>,
+    wanted: Ordered<TaskId>,
     /// And for that of these commands in tasks.
-    wanted_execs: BTreeSet<ExecId>,
+    wanted_execs: Ordered<ExecId>,
     not_before: Mono,
     /// We have children, or may get orphans, that belong to no run: they were left by a task that
     /// wanted it so, or were there before us.
@@ -47,8 +46,8 @@ impl Looks {
 struct Strays {
     /// Those that are our children.
     ours: Vec<Pid>,
-    /// By session and by process group.
-    by_leader: HashMap<i32, Vec<Pid>>,
+    /// By session and by process group: that, and who is in it.
+    by_leader: Ordered<(i32, Pid)>,
 }
 
 impl Strays {
@@ -56,18 +55,22 @@ impl Strays {
         if family.parent == std::process::id() as i32 {
             self.ours.push(pid);
         }
-        for leader in BTreeSet::from([family.session, family.group]) {
-            self.by_leader.entry(leader).or_default().push(pid);
-        }
+        self.by_leader.add((family.session, pid));
+        self.by_leader.add((family.group, pid));
+    }
+
+    /// All that are of this session or process group.
+    fn members(&self, leader: i32) -> impl Iterator<Item = Pid> + '_ {
+        let from = self.by_leader.from(&(leader, Pid::FIRST)).map(|&(key, ())| key);
+        from.take_while(move |&(of, _)| of == leader).map(|(_, pid)| pid)
     }
 
     fn ours_of_session(&self, session: i32) -> impl Iterator<Item = Pid> + '_ {
-        let members = self.by_leader.get(&session).into_iter().flatten().copied();
-        members.filter(|pid| self.ours.contains(pid))
+        self.members(session).filter(|pid| self.ours.contains(pid))
     }
 
     fn of_leader(&self, leader: Pid) -> Vec<Pid> {
-        self.by_leader.get(&leader.number()).cloned().unwrap_or_default()
+        self.members(leader.number()).collect()
     }
 }
 
@@ -83,7 +86,7 @@ impl Supervisor {
             return self.emptied(task);
         }
         if run.rest.is_some() {
-            self.looks.wanted.insert(task);
+            self.looks.wanted.add(task);
             self.deadlines.add(self.looks.not_before, Due::Look);
         }
     }
@@ -98,10 +101,10 @@ impl Supervisor {
             return false;
         }
         let strays = self.strays();
-        for task in std::mem::take(&mut self.looks.wanted) {
+        for &task in std::mem::take(&mut self.looks.wanted).keys() {
             self.look_among(now, &strays, task);
         }
-        for exec in std::mem::take(&mut self.looks.wanted_execs) {
+        for &exec in std::mem::take(&mut self.looks.wanted_execs).keys() {
             let left = self.exec_rest_among(&strays, exec);
             self.exec_rest_found(now, exec, left);
         }
@@ -115,7 +118,7 @@ impl Supervisor {
 
     /// Has the rest of a command that no group holds looked for.
     pub(super) fn want_look_for_exec(&mut self, exec: ExecId) {
-        self.looks.wanted_execs.insert(exec);
+        self.looks.wanted_execs.add(exec);
         self.deadlines.add(self.looks.not_before, Due::Look);
     }
 
@@ -200,9 +203,7 @@ impl Supervisor {
             return;
         }
         let made = processes::descendants(run.pid).into_iter().filter_map(processes::family);
-        let sessions: BTreeSet<i32> = made.map(|family| family.session).collect();
-        let main = run.pid.number();
-        run.sessions = sessions.into_iter().filter(|&session| session != main).collect();
+        run.sessions = sessions_of(made, run.pid);
     }
 
     fn strays(&mut self) -> Strays {
@@ -229,6 +230,15 @@ impl Supervisor {
     pub(super) fn leave_session(&mut self) {
         self.looks.strangers |= self.options.own_process;
     }
+}
+
+/// The sessions that descendants of `main` have made, once each.
+pub(super) fn sessions_of(family: impl Iterator<Item = Family>, main: Pid) -> Box<[i32]> {
+    let mut sessions: Vec<i32> = family.map(|family| family.session).collect();
+    sessions.retain(|&session| session != main.number());
+    sessions.sort_unstable();
+    sessions.dedup();
+    sessions.into()
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use super::oom::OomWatch;
 use super::output::ChildEnds;
 use super::token::Key;
 use crate::sys::spawn::{Placement, Plan, StatusPipe};
-use crate::vocabulary::{Containment, Mono, Pid, ProcessMark, StartError, TaskId};
-use std::collections::HashMap;
+use crate::vocabulary::{Containment, Mono, Ordered, Pid, ProcessMark, StartError, TaskId};
 use std::os::fd::{OwnedFd, RawFd};
 
 /// One run of a task.
@@ -130,7 +129,7 @@ pub(super) struct Runs {
     len: usize,
     /// Those whose end the loop does not tell.
     unwatched: usize,
-    by_pid: HashMap<Pid, TaskId>,
+    by_pid: Ordered<Pid, TaskId>,
 }
 
 impl Runs {
@@ -234,7 +233,6 @@ impl Runs {
         let used = self.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         self.slots.truncate(used);
         self.slots.shrink_to_fit();
-        self.by_pid.shrink_to_fit();
     }
 
     /// Places of the table.

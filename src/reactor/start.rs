@@ -11,12 +11,12 @@ use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
 use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
 use crate::vocabulary::{
-    Containment, Identity, Pid, Resources, Stage, StartError, StreamKind, TaskId, TaskSpec, Wall,
-    cause,
+    Containment, Identity, Ordered, Pid, Resources, Stage, StartError, StreamKind, TaskId,
+    TaskSpec, Wall, cause,
 };
 use mio::Interest;
 use nix::errno::Errno;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(super) struct Starts {
     /// In order; those that were taken back still stand here.
     queue: VecDeque<(TaskId, u64)>,
     /// The run of each task that waits.
-    wanted: HashMap<TaskId, u64>,
+    wanted: Ordered<TaskId, u64>,
     left_this_turn: usize,
     /// All of them wait.
     held: bool,
@@ -222,8 +222,9 @@ impl Supervisor {
         };
         let (running, preparing) = (pipe.is_none(), inside.is_some());
         let mut unwatched_oom = None;
-        let leaf = self.groups.leaf(identity, run);
-        let oom = self.watch_oom(task, identity.resources(), &leaf).unwrap_or_else(|error| {
+        let limits = identity.resources();
+        let leaf = limits.map(|_| self.groups.leaf(identity, run)).unwrap_or_default();
+        let oom = self.watch_oom(task, limits, &leaf).unwrap_or_else(|error| {
             unwatched_oom = Some(error);
             None
         });

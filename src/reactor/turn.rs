@@ -113,14 +113,18 @@ impl Supervisor {
     }
 
     fn take_readiness(&mut self) {
+        let (mut ended, mut signaled) = (false, false);
         let readiness = std::mem::replace(&mut self.readiness, mio::Events::with_capacity(0));
         for event in &readiness {
             let Some(owner) = Owner::of(event.token()) else { continue };
             match owner {
                 Owner::Control => self.take_orders(),
-                Owner::Sigchld => self.child_signaled(),
+                Owner::Sigchld => signaled = true,
                 Owner::KeptExits => self.keeper_tells(),
-                Owner::Process(key) => self.process_ended(TaskId::new(key.index, key.generation)),
+                Owner::Process(key) => {
+                    ended = true;
+                    self.process_ended(TaskId::new(key.index, key.generation));
+                }
                 Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
                 Owner::Group(key) => self.group_changed(key),
                 Owner::Init(key) => self.left_init_ended(key),
@@ -148,6 +152,10 @@ impl Supervisor {
             }
         }
         self.readiness = readiness;
+        // The signal of a child comes with its end: read now it wakes nobody later.
+        if signaled || ended && self.child_signal.is_some() {
+            self.child_signaled();
+        }
     }
 
     fn expire(&mut self) {

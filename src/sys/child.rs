@@ -34,7 +34,7 @@ pub(super) struct Launch<'a> {
     pub(super) close_range: bool,
     /// Bit n-1: signal n has to be set to its default.
     pub(super) reset_signals: u64,
-    /// The supervisor.
+    /// The supervisor, where the child is to die with it.
     pub(super) parent: i32,
     pub(super) report: Report,
 }

@@ -1,7 +1,6 @@
 //! The environment of a task: exactly its own, or the supervisor's with its own on top.
 
-use crate::vocabulary::TaskSpec;
-use std::collections::HashMap;
+use crate::vocabulary::{Ordered, TaskSpec};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -18,7 +17,7 @@ pub(super) fn of_task<I: Iterator<Item = (OsString, OsString)>>(
     own: impl FnOnce() -> I,
 ) -> Vec<Vec<u8>> {
     let mut entries: Vec<Vec<u8>> = Vec::with_capacity(spec.env.len());
-    let mut places: HashMap<Vec<u8>, usize> = HashMap::with_capacity(spec.env.len());
+    let mut places: Ordered<Vec<u8>, usize> = Ordered::new();
     let mut put = |key: &[u8], entry: Vec<u8>| match places.get(key) {
         Some(&place) => {
             if let Some(slot) = entries.get_mut(place) {

@@ -17,11 +17,11 @@ pub(super) struct Candidates {
     pub(super) searched: String,
 }
 
-/// `own_path` is PATH of the supervisor.
+/// `own_path` finds PATH of the supervisor.
 pub(super) fn candidates(
     spec: &TaskSpec,
     environment: &[Vec<u8>],
-    own_path: Option<OsString>,
+    own_path: impl FnOnce() -> Option<OsString>,
 ) -> Candidates {
     if spec.command.contains('/') {
         // An absolute path replaces what it is joined to.
@@ -40,7 +40,7 @@ pub(super) fn candidates(
         None if spec.root().is_some() => {
             (Some(PATH_IN_ROOT.into()), "a root, since the task's env has none")
         }
-        None => (own_path, "the supervisor, since the task's env has none"),
+        None => (own_path(), "the supervisor, since the task's env has none"),
     };
     match path {
         Some(path) => {
@@ -76,7 +76,7 @@ mod tests {
     fn found(spec: &TaskSpec, environment: &[&str], own: Option<&str>) -> (Vec<String>, String) {
         let environment: Vec<Vec<u8>> = environment.iter().map(|e| e.as_bytes().into()).collect();
         let Candidates { paths, searched } =
-            candidates(spec, &environment, own.map(OsString::from));
+            candidates(spec, &environment, || own.map(OsString::from));
         (paths.iter().map(|path| path.to_str().unwrap().to_owned()).collect(), searched)
     }
 
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn candidates_in_the_task_directory_are_known_by_their_path() {
         let spec = TaskSpec { task_dir: Some("/t/".into()), ..TaskSpec::new("x") };
-        let all = candidates(&spec, &[b"PATH=/t/bin:/tx".to_vec()], None);
+        let all = candidates(&spec, &[b"PATH=/t/bin:/tx".to_vec()], || None);
         let inside: Vec<_> = in_task_directory("/t/", &all).collect();
         assert_eq!(inside, [Path::new("local/x"), Path::new("x"), Path::new("bin/x")]);
     }

@@ -36,12 +36,12 @@ pub(super) fn failure(program: &Program, place: Place, index: usize, errno: i32)
         Place::Lookup => not_found(program, errno),
         Place::NotExecutable => hint(&format!(
             "no execute bit for user {}; chmod +x, or put it in task_dir",
-            program.named.user
+            program.named.user()
         )),
         Place::IsDirectory => hint("it is a directory"),
         Place::Unsearchable => hint(&format!(
             "user {} may not search a directory on the way to it",
-            program.named.user
+            program.named.user()
         )),
         Place::Rule => explain_privileges::rule_failure(program, index, errno),
         Place::Mount | Place::MountPoint => {
@@ -122,7 +122,7 @@ pub(super) fn nowhere(command: &str, searched: &str) -> StartError {
 
 fn step_failure(program: &Program, step: &Step, errno: Errno) -> StartError {
     let error = |stage: Stage, tried: &str| start_error(stage, errno, tried);
-    let user = &program.named.user;
+    let user = program.named.user();
     match step {
         Step::NewSession => error(Stage::Clone, "start a session"),
         Step::NewGroup => error(Stage::Clone, "start a process group"),

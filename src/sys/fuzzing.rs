@@ -5,6 +5,14 @@ use super::user::Who;
 use super::{adopted, cgroup, mounts, process_usage, user};
 use std::path::{Path, PathBuf};
 
+/// As every program of Rust does at its start, and one whose main function is the fuzzer's does not:
+/// writing to somebody who has left is an error and not the end.
+pub fn ignore_broken_pipes() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: to ignore a signal runs no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+}
+
 /// What /proc/PID/stat says: parent, group, session, microseconds of its own in user mode and in
 /// the kernel, those of processes that it has reaped, threads, when it began.
 pub fn process_stat(text: &[u8]) -> Option<[i128; 9]> {

@@ -81,7 +81,7 @@ pub(super) fn make(
     mounts: &mut Mounts,
 ) -> Result<Plan, StartError> {
     let environment = environment::of_task(spec, std::env::vars_os);
-    let candidates = executable::candidates(spec, &environment, own_path());
+    let candidates = executable::candidates(spec, &environment, own_path);
     if candidates.paths.is_empty() {
         return Err(explain::nowhere(&spec.command, &candidates.searched));
     }
@@ -152,7 +152,8 @@ pub(super) fn named(spec: &TaskSpec, host: &Host, searched: String) -> Named {
     Named {
         command: spec.command.clone(),
         searched,
-        user: spec.user.clone().unwrap_or_else(|| format!("with uid {}", host.uid)),
+        user: spec.user.clone(),
+        own_uid: host.uid,
         root: spec.root().map(str::to_owned),
         memory_is_limited: is_memory_limited(spec),
     }

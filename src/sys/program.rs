@@ -198,10 +198,26 @@ pub(super) struct Named {
     pub(super) command: String,
     /// Where it was looked for, as in `not in PATH=/bin of the task's env`.
     pub(super) searched: String,
-    /// As the task has it, or the supervisor's uid.
-    pub(super) user: String,
+    /// As the task has it.
+    pub(super) user: Option<String>,
+    /// The supervisor's.
+    pub(super) own_uid: u32,
     /// As the task has it: where paths are looked up.
     pub(super) root: Option<String>,
     /// The task has a memory limit, or a small stack.
     pub(super) memory_is_limited: bool,
+}
+
+impl Program {
+    /// Whether the child asks for a signal at our end.
+    pub(super) fn dies_with_us(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::DeathSignal(_)))
+    }
+}
+
+impl Named {
+    /// As whom the task runs.
+    pub(super) fn user(&self) -> String {
+        self.user.clone().unwrap_or_else(|| format!("with uid {}", self.own_uid))
+    }
 }

@@ -363,7 +363,7 @@ impl Spawner {
             status: None,
             close_range: self.host.close_range,
             reset_signals,
-            parent: std::process::id() as i32,
+            parent: if program.dies_with_us() { std::process::id() as i32 } else { 0 },
             report: Report::default(),
         }
     }

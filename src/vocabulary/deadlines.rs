@@ -1,7 +1,7 @@
 //! The deadlines of many things, nearest first.
 
+use super::ordered::Ordered;
 use super::time::Mono;
-use std::collections::BTreeSet;
 
 /// A set of deadlines, each with a key that says what it is for.
 ///
@@ -18,19 +18,19 @@ use std::collections::BTreeSet;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Deadlines<K: Ord + Copy> {
-    set: BTreeSet<(Mono, K)>,
+    set: Ordered<(Mono, K)>,
 }
 
 impl<K: Ord + Copy> Default for Deadlines<K> {
     fn default() -> Self {
-        Deadlines { set: BTreeSet::new() }
+        Deadlines { set: Ordered::new() }
     }
 }
 
 impl<K: Ord + Copy> Deadlines<K> {
     /// Adds one; the same pair twice is one.
     pub fn add(&mut self, at: Mono, key: K) {
-        self.set.insert((at, key));
+        self.set.add((at, key));
     }
 
     /// Takes one back; unknown pairs are ignored.
@@ -40,12 +40,12 @@ impl<K: Ord + Copy> Deadlines<K> {
 
     /// The nearest one.
     pub fn next(&self) -> Option<Mono> {
-        self.set.first().map(|&(at, _)| at)
+        self.set.first().map(|&((at, _), ())| at)
     }
 
     /// Takes out the nearest one if it is due at `now`.
     pub fn expired(&mut self, now: Mono) -> Option<K> {
-        let &(at, key) = self.set.first()?;
+        let &((at, key), ()) = self.set.first()?;
         if at > now {
             return None;
         }

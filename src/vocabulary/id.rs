@@ -7,6 +7,9 @@ use std::fmt;
 pub struct Pid(i32);
 
 impl Pid {
+    /// The least one.
+    pub(crate) const FIRST: Pid = Pid(1);
+
     /// The process id of this number, if it is positive.
     pub fn new(number: i32) -> Option<Pid> {
         (number > 0).then_some(Pid(number))

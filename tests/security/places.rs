@@ -61,6 +61,7 @@ fn state_is_not_kept_where_another_user_leads() {
     // A link to be swapped later leads nowhere else by then.
     std::os::unix::fs::symlink("victim", stage.path("ours")).unwrap();
     let daemon = Daemon::with(&["--state", &stage.text("ours")]);
+    daemon.answers();
     fs::remove_file(stage.path("ours")).unwrap();
     stage.link("ours", "his");
     daemon.answers();
@@ -78,12 +79,14 @@ fn a_place_that_others_can_exchange_is_warned_of() {
         fs::create_dir(stage.path(state)).unwrap();
         fs::set_permissions(stage.path(state), PermissionsExt::from_mode(0o700)).unwrap();
         let daemon = Daemon::with(&["--state", &stage.text(state)]);
+        daemon.answers();
         let warned = |line: &str| line.contains("can be replaced by") && line.contains(who);
         assert!(daemon.log().lines().any(warned), "{}", daemon.log());
     }
     // As /tmp is: nobody can rename what is another's.
     fs::set_permissions(stage.path("all"), PermissionsExt::from_mode(0o1777)).unwrap();
     let daemon = Daemon::with(&["--state", &stage.text("all/state")]);
+    daemon.answers();
     assert!(!daemon.log().contains("can be replaced"), "{}", daemon.log());
 }
 

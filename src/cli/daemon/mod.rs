@@ -11,6 +11,8 @@ mod settings;
 mod tasks;
 mod transitions;
 mod upgrade;
+#[cfg(test)]
+mod upgrade_tests;
 
 use super::arguments::DaemonArguments;
 use super::complain::complain;
@@ -144,28 +146,34 @@ impl Daemon {
         let mut events = Vec::new();
         // What an earlier daemon has left is taken over before anybody is told of it.
         self.turn(Some(Duration::ZERO), &mut events)?;
-        loop {
-            self.server.dispatch(&mut self.supervisor, &events);
-            self.log(&mut events);
-            self.take_signals();
-            if self.take_replies() || self.is_finished() {
-                log::info!("ostler has ended");
-                return Ok(());
-            }
-            self.metrics.dispatch(&mut self.supervisor);
-            if self.server.takes_upgrade() {
-                self.begin_upgrade();
-            }
-            self.continue_upgrade();
-            self.memory.look(self.supervisor.tasks().len(), self.tasks.is_reloading());
-            let waits = [
-                self.server.timeout(),
-                self.metrics.timeout(),
-                self.notifier.keep_alive(),
-                self.upgrade.timeout(),
-            ];
-            self.turn(waits.into_iter().flatten().min(), &mut events)?;
+        while !self.step(&mut events)? {}
+        log::info!("ostler has ended");
+        Ok(())
+    }
+
+    /// Does what the last turn of the loop has given reason to, and makes the next one. Whether
+    /// the end has come.
+    fn step(&mut self, events: &mut Vec<Event>) -> Result<bool, Refusal> {
+        self.server.dispatch(&mut self.supervisor, events);
+        self.log(events);
+        self.take_signals();
+        if self.take_replies() || self.is_finished() {
+            return Ok(true);
         }
+        self.metrics.dispatch(&mut self.supervisor);
+        if self.server.takes_upgrade() {
+            self.begin_upgrade();
+        }
+        self.continue_upgrade();
+        self.memory.look(self.supervisor.tasks().len(), self.tasks.is_reloading());
+        let waits = [
+            self.server.timeout(),
+            self.metrics.timeout(),
+            self.notifier.keep_alive(),
+            self.upgrade.timeout(),
+        ];
+        self.turn(waits.into_iter().flatten().min(), events)?;
+        Ok(false)
     }
 
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> Result<(), Refusal> {

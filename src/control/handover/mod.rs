@@ -264,3 +264,96 @@ impl Handed {
         Ok((supervisor, server))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::TaskSpec;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::os::unix::net::UnixStream;
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    /// One task, and a client with a stream of events and half of another call.
+    fn document() -> &'static [u8] {
+        static DOCUMENT: OnceLock<Vec<u8>> = OnceLock::new();
+        DOCUMENT.get_or_init(|| {
+            let mut supervisor = Supervisor::new(Options::default()).unwrap();
+            let mut server = Server::new(&supervisor, ServerOptions::default());
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let writer = ours.try_clone().unwrap();
+            server.attach(&mut supervisor, ours.into(), writer.into(), false).unwrap();
+            let call = b"{\"method\":\"org.ostler.Events\",\"more\":true}\0{\"method\":";
+            std::io::Write::write_all(&mut &theirs, call).unwrap();
+            let (name, args) = (Some("t".to_owned()), vec!["60".to_owned()]);
+            let task = TaskSpec { name, args, ..TaskSpec::new("/bin/sleep") };
+            let task = supervisor.launch(task).unwrap();
+            let mut events = Vec::new();
+            for _ in 0..3 {
+                supervisor.turn(Some(Duration::ZERO), &mut events).unwrap();
+                server.dispatch(&mut supervisor, &events);
+                events.clear();
+            }
+            let document = write(&supervisor, &server, (json!({"x": 1}), vec![7])).unwrap();
+            assert!(document.descriptors.contains(&7));
+            let _ = supervisor.remove(task, true);
+            while supervisor.status(task).is_some() {
+                supervisor.turn(Some(Duration::from_millis(10)), &mut events).unwrap();
+            }
+            document.bytes
+        })
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let handed = read(document()).unwrap();
+        assert_eq!(handed.host, json!({"x": 1}));
+        assert_eq!(handed.version, env!("CARGO_PKG_VERSION"));
+        assert!(handed.descriptors.contains(&7));
+        assert_eq!(handed.kept.tasks.len(), 1);
+        assert_eq!(handed.reactor.runs.len(), 1);
+        assert_eq!(handed.connections.len(), 1);
+        let history = History::of_bytes("i".into(), handed.kept.counters.sequence, &handed.history);
+        assert_eq!(history.check(0, history.last()), Ok(()));
+    }
+
+    #[test]
+    fn one_that_was_cut_off_is_refused_wherever_that_is() {
+        let whole = document();
+        for end in 0..whole.len() - 1 {
+            assert!(read(&whole[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_new_in_a_line_is_passed_over_and_a_new_kind_of_line_is_not() {
+        let whole = String::from_utf8_lossy(document()).into_owned();
+        let (_, host) = whole.rsplit_once("{\"host\"").unwrap();
+        let begun = &document()[..document().len() - host.len() - "{\"host\"".len()];
+        let with = |line: &str| {
+            let mut bytes = begun.to_vec();
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.extend_from_slice(b"\n{\"host\":1}\n");
+            read(&bytes)
+        };
+        let known = "{\"init\":{\"pid\":5,\"pidfd\":6,\"colour\":\"red\"}}";
+        assert_eq!(with(known).unwrap().reactor.inits.len(), 1);
+        let why = with("{\"colour\":{}}").unwrap_err();
+        assert!(why.contains("a line of it is not understood"), "{why}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_may_say_anything(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut bytes = document().to_vec();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            let _ = read(&bytes);
+        }
+    }
+}

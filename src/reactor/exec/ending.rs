@@ -3,12 +3,12 @@
 use crate::engine::{ExecAction, ExecInput};
 use crate::reactor::ending::kill_surely;
 use crate::reactor::groups::{Finish, Holder};
+use crate::reactor::orphans::sessions_of;
 use crate::reactor::run::Main;
 use crate::reactor::{Due, Supervisor};
 use crate::sys::reap::{self, Keep, Look};
 use crate::sys::{pidfd, processes};
 use crate::vocabulary::{ExecId, ExitStatus, Mono, Pid, Signal, TaskId};
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -88,9 +88,7 @@ impl Supervisor {
         let rest = if by_group { Vec::new() } else { processes::descendants(pid) };
         if found.leaf.is_none() {
             let made = rest.iter().filter_map(|&pid| processes::family(pid));
-            let sessions: BTreeSet<i32> = made.map(|family| family.session).collect();
-            let main = pid.number();
-            found.sessions = sessions.into_iter().filter(|&session| session != main).collect();
+            found.sessions = sessions_of(made, pid);
             let _ = processes::kill_group(pid, Signal::KILL);
         }
         // It may not have entered its group yet, or may have left it.

@@ -15,9 +15,9 @@ use super::run::{Main, Start};
 use super::token::Key;
 use crate::engine::ExecInput;
 use crate::sys::reap::{self, Keep};
-use crate::vocabulary::{ExecId, ExecSpec, Executed, Pid, StreamKind, TaskId};
+use crate::vocabulary::{ExecId, ExecSpec, Executed, Ordered, Pid, StreamKind, TaskId};
 use output::Collected;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 /// One command.
@@ -50,14 +50,14 @@ pub(super) struct Exec {
 /// Every command that runs.
 #[derive(Debug, Default)]
 pub(super) struct Execs {
-    all: BTreeMap<ExecId, Exec>,
-    by_pid: HashMap<Pid, ExecId>,
+    all: Ordered<ExecId, Exec>,
+    by_pid: Ordered<Pid, ExecId>,
     /// Those that wait for their turn to be started.
     starts: VecDeque<(ExecId, TaskId, Box<ExecSpec>)>,
     /// What the kernel answered, for the engine.
     inputs: VecDeque<(ExecId, ExecInput)>,
     /// Our ends of their streams, until they are taken.
-    ends: BTreeMap<ExecId, ExecEnds>,
+    ends: Ordered<ExecId, ExecEnds>,
     /// Those whose end nobody was told of yet.
     ended: VecDeque<Executed>,
     /// Output that may be there.
@@ -67,9 +67,9 @@ pub(super) struct Execs {
     /// Of the last group.
     number: u64,
     /// Runs that are over but for their commands, and whether the OOM killer had a part in it.
-    held: BTreeMap<TaskId, Option<bool>>,
+    held: Ordered<TaskId, Option<bool>>,
     #[cfg(fuzzing)]
-    pretended: BTreeMap<ExecId, pretend::Pretended>,
+    pretended: std::collections::BTreeMap<ExecId, pretend::Pretended>,
     /// What is there in place of processes.
     #[cfg(fuzzing)]
     pub(super) pretence: Option<super::pretend::Pretence>,
@@ -91,7 +91,7 @@ impl Execs {
     /// Those whose end the loop does not tell.
     pub(super) fn unwatched(&self) -> Vec<ExecId> {
         let unwatched = self.all.iter().filter(|(_, exec)| !exec.watched);
-        unwatched.filter(|(_, exec)| exec.main == Main::Alive).map(|(&id, _)| id).collect()
+        unwatched.filter(|(_, exec)| exec.main == Main::Alive).map(|&(id, _)| id).collect()
     }
 
     pub(super) fn is_watched(&self, id: ExecId) -> bool {
@@ -123,7 +123,10 @@ impl Execs {
     pub(super) fn holds(&mut self, task: TaskId, oom_killed: Option<bool>) -> bool {
         let living = self.all.values().any(|exec| exec.task == task && !exec.empty);
         if living {
-            self.held.entry(task).or_insert(oom_killed);
+            let told_before = self.held.contains(&task);
+            if !told_before {
+                self.held.insert(task, oom_killed);
+            }
         }
         living
     }

@@ -35,8 +35,8 @@ impl Supervisor {
             && self.inputs.is_empty()
             && self.events.is_empty()
             && self.replies.is_empty()
-            && self.unadopted.inits.is_empty()
             && !self.execs.has_more()
+            && !self.unadopted.seeks_inits()
     }
 
     /// All that another program of this process needs to go on with it, beyond what
@@ -54,9 +54,9 @@ impl Supervisor {
                 .collect(),
             ..HandedOver::default()
         };
-        for (&task, held_up) in &self.unadopted.streams {
-            let pipes = held_up.pipes.iter().map(AsRawFd::as_raw_fd).collect();
-            let held = |launch| HandedHeld { launch, owner: held_up.owner, pipes };
+        for (task, owner, pipes) in self.unadopted.held_up() {
+            let pipes = pipes.iter().map(AsRawFd::as_raw_fd).collect();
+            let held = |launch| HandedHeld { launch, owner, pipes };
             handed.held.extend(number(task).map(held));
         }
         for asking in self.engine.asking() {

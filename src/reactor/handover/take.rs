@@ -2,7 +2,6 @@
 
 use super::{HandedAsking, HandedOver, HandedRun, HandedSupervisor, Supervisor};
 use crate::engine::{self, Asking, Config, Saved, State};
-use crate::reactor::adoption::HeldUp;
 use crate::reactor::run::{Init, Main, Run};
 use crate::reactor::start::key_of;
 use crate::reactor::store::{Keeping, Kept, Process, Store};
@@ -113,14 +112,13 @@ impl Supervisor {
         self.adopt_groups(&leaves);
         for init in &handed.inits {
             if let (Some(pid), Some(pidfd)) = (Pid::new(init.pid), descriptors.take(init.pidfd)) {
-                self.follow_left_init(Init { pid, mark: None, pidfd, watched: true });
+                self.follow_left_init(Init { pid, mark: None, pidfd, watched: false });
             }
         }
         for held in &handed.held {
             let Some(&task) = by_launch.get(&held.launch) else { continue };
-            let pipes = held.pipes.iter().filter_map(|&number| descriptors.take(number)).collect();
-            let held_up = HeldUp { owner: held.owner, pipes, wait: SINK_RETRY_FIRST };
-            self.unadopted.streams.insert(task, held_up);
+            let pipes = held.pipes.iter().filter_map(|&number| descriptors.take(number));
+            self.unadopted.hold_up(task, held.owner, pipes.collect(), SINK_RETRY_FIRST);
             self.deadlines.add(self.now.mono + SINK_RETRY_FIRST, Due::Streams(task));
         }
         for HandedAsking { ticket, launch, ask, deadline } in handed.asking.iter().copied() {
@@ -210,13 +208,17 @@ impl Supervisor {
     ) {
         let Some((pid, number)) = handed.init else { return };
         let (Some(pid), Some(pidfd)) = (Pid::new(pid), descriptors.take(number)) else { return };
+        let seen = self.watch_init(key_of(task), &pidfd);
+        if let Err(error) = &seen {
+            log::warn!("the end of init {pid} is looked for from time to time: {error}");
+            self.deadlines.add(self.now.mono, Due::Status(task));
+        }
         if !handed.adopted {
             self.runs.note_pid(pid, task);
         }
         let mark = process.and_then(|process| process.init).map(|(_, mark)| mark);
         if let Some(run) = self.runs.get_mut(task) {
-            run.init = Some(Box::new(Init { pid, mark, pidfd, watched: false }));
-            self.watch_adopted_init(task);
+            run.init = Some(Box::new(Init { pid, mark, pidfd, watched: seen.is_ok() }));
         }
     }
 }

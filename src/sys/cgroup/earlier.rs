@@ -70,7 +70,7 @@ impl Limits {
                 }
                 (None, None) => continue,
             };
-            self.runs.entry(run.to_owned()).or_default().push(index);
+            self.add_to_run(run, index);
         }
     }
 }

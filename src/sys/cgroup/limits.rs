@@ -5,9 +5,8 @@ use super::controllers::{Controller, read, write};
 use super::settings::{self, MEMORY_AND_SWAP, Refused, Setting, Version};
 use super::v1::Branch;
 use super::{Mounted, NoTree, Tree};
-use crate::vocabulary::{Pid, Resources};
+use crate::vocabulary::{Ordered, Pid, Resources};
 use nix::errno::Errno;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Rounds of moving the processes of a run that goes on making new ones.
@@ -26,7 +25,7 @@ pub(crate) struct Limits {
     /// Made when first needed, and never taken out.
     pub(super) branches: Vec<Branch>,
     /// By the name of its group, in which branches a run has one.
-    pub(super) runs: HashMap<String, Vec<usize>>,
+    pub(super) runs: Ordered<String, Vec<usize>>,
     /// Groups that were in use when they were to be removed.
     left: Vec<PathBuf>,
     /// The controllers that count in every group of the tree.
@@ -214,7 +213,7 @@ impl Limits {
                 let tried = format!("make cgroup {}", branch.path().join(run).display());
                 Failed { field, tried, errno }
             })?;
-            self.runs.entry(run.to_owned()).or_default().push(index);
+            self.add_to_run(run, index);
         }
         Ok(())
     }
@@ -341,6 +340,14 @@ impl Limits {
             }
         }
         Ok(())
+    }
+
+    /// The run has a group in the hierarchy of this branch.
+    pub(super) fn add_to_run(&mut self, run: &str, index: usize) {
+        match self.runs.get_mut(run) {
+            Some(groups) => groups.push(index),
+            None => drop(self.runs.insert(run.to_owned(), vec![index])),
+        }
     }
 
     /// Undoes what an update has added.
