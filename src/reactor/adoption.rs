@@ -29,20 +29,20 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Unadopted {
     /// Inits of which it could not be told whether they are there.
-    inits: HashMap<TaskId, (Pid, ProcessMark)>,
+    pub(super) inits: HashMap<TaskId, (Pid, ProcessMark)>,
     /// The streams of tasks that could not all be opened.
-    streams: HashMap<TaskId, HeldUp>,
+    pub(super) streams: HashMap<TaskId, HeldUp>,
 }
 
 /// An adopted task whose streams could not all be opened.
 #[derive(Debug)]
-struct HeldUp {
+pub(super) struct HeldUp {
     /// Whose new files of its sinks are to be.
-    owner: Option<Ids>,
+    pub(super) owner: Option<Ids>,
     /// Our ends of its pipes, so that these outlive their writers.
     pipes: Vec<OwnedFd>,
     /// How long was waited.
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 #[cfg(feature = "cli")]

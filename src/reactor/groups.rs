@@ -232,6 +232,21 @@ impl Groups {
     /// Makes the group of one run.
     pub(super) fn make(&mut self, leaf: &str) -> Result<Placement, StartError> {
         self.move_in();
+        let made = self.make_in_tree(leaf);
+        if made.is_err()
+            && let Ok(Some(tree)) = &self.tree
+            && !tree.path().exists()
+        {
+            // A supervisor beside us took it for that of one that is gone, which it was once.
+            log::warn!("{} was removed: tasks get a new one", tree.path().display());
+            (self.tree, self.moved) = (Ok(None), false);
+            self.move_in();
+            return self.make_in_tree(leaf);
+        }
+        made
+    }
+
+    fn make_in_tree(&mut self, leaf: &str) -> Result<Placement, StartError> {
         let tree = self.tree().map_err(|NoTree(reason)| StartError {
             stage: Stage::Cgroup,
             errno: 0,

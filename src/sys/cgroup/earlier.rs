@@ -20,15 +20,6 @@ impl Tree {
     }
 }
 
-#[cfg(feature = "cli")]
-impl Tree {
-    /// The program before this one of the same process has made it, and is in its leaf or not.
-    pub(crate) fn go_on(&mut self, moved: bool) {
-        self.moved = moved;
-        self.reused = false;
-    }
-}
-
 /// The v1 groups of a run of an earlier supervisor that did not live to note them.
 pub(crate) fn unnoted_groups(mounted: &Mounted, run: &str) -> Vec<PathBuf> {
     let mark = namespace_mark();
@@ -41,6 +32,15 @@ pub(crate) fn unnoted_groups(mounted: &Mounted, run: &str) -> Vec<PathBuf> {
         found.extend(trees.map(|tree| tree.path().join(run)).filter(|group| group.is_dir()));
     }
     found
+}
+
+#[cfg(feature = "cli")]
+impl Tree {
+    /// The program before this one of the same process has made it, and is in its leaf or not.
+    pub(crate) fn go_on(&mut self, moved: bool) {
+        self.moved = moved;
+        self.reused = false;
+    }
 }
 
 impl Limits {
