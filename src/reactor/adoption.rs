@@ -2,7 +2,7 @@
 //! streams, as its notes name them and as the kernel still knows them.
 
 use super::adopted_end::UNWATCHED_LOOK;
-use super::groups::{Finish, Groups};
+use super::groups::Finish;
 use super::output::PipeLeft;
 use super::run::{Init, Main, Run, Start};
 use super::start::key_of;
@@ -383,26 +383,6 @@ impl Supervisor {
                 && let Finish::Watch(key) = self.groups.finish(leaf, None, false)
             {
                 self.register_group(key);
-            }
-        }
-    }
-}
-
-impl Groups {
-    /// Kills the commands that an earlier supervisor ran in a task: who asked for them is gone.
-    fn kill_commands(&self, leaf: &str) {
-        let Ok(Some(tree)) = &self.tree else { return };
-        if !tree.may_have_groups_in(leaf) {
-            return;
-        }
-        for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
-            let group = format!("{leaf}/{group}");
-            // Mostly all of it has died with that supervisor.
-            if tree.remove_group_recursively(&group).is_ok() {
-                continue;
-            }
-            if let Err(errno) = tree.kill_group(&group) {
-                log::warn!("cannot kill cgroup {group}: {}", errno.desc());
             }
         }
     }

@@ -28,11 +28,11 @@ const RUN_BYTES: usize = 12;
 /// All groups of this supervisor.
 #[derive(Debug)]
 pub(super) struct Groups {
-    pub(super) mounted: Mounted,
+    mounted: Mounted,
     own_process: bool,
     wanted: bool,
-    pub(super) tree: Result<Option<Tree>, NoTree>,
-    pub(super) moved: bool,
+    tree: Result<Option<Tree>, NoTree>,
+    moved: bool,
     pub(super) limits: Limits,
     watched: Slab<Watched>,
     next_generation: u32,
@@ -165,6 +165,21 @@ impl Groups {
                 errno.desc()
             ),
         }
+    }
+
+    /// Goes on with the tree of the program before this one, in which this process may be; `home`:
+    /// where it was before.
+    #[cfg(feature = "cli")]
+    pub(super) fn go_on(&mut self, path: &Path, home: Option<&Path>) {
+        let inside = cgroup::is_in_tree(&self.mounted, path);
+        if inside && let Some(home) = home {
+            self.mounted.own = Some(home.to_owned());
+        }
+        self.reuse(path);
+        if let Ok(Some(tree)) = &mut self.tree {
+            tree.go_on(inside);
+        }
+        self.moved = inside;
     }
 
     /// The groups of runs in the tree.
@@ -332,6 +347,24 @@ impl Groups {
         match &self.tree {
             Ok(Some(tree)) => tree.kill_group(leaf),
             _ => Err(Errno::ENOENT),
+        }
+    }
+
+    /// Kills the commands that an earlier supervisor ran in a task: who asked for them is gone.
+    pub(super) fn kill_commands(&self, leaf: &str) {
+        let Ok(Some(tree)) = &self.tree else { return };
+        if !tree.may_have_groups_in(leaf) {
+            return;
+        }
+        for group in tree.groups_in(leaf).iter().filter(|name| name.starts_with("exec.")) {
+            let group = format!("{leaf}/{group}");
+            // Mostly all of it has died with that supervisor.
+            if tree.remove_group_recursively(&group).is_ok() {
+                continue;
+            }
+            if let Err(errno) = tree.kill_group(&group) {
+                log::warn!("cannot kill cgroup {group}: {}", errno.desc());
+            }
         }
     }
 

@@ -2,21 +2,19 @@
 
 use super::{HandedAsking, HandedOver, HandedRun, HandedSupervisor, Supervisor};
 use crate::engine::{self, Asking, Config, Saved, State};
-use crate::reactor::groups::Groups;
 use crate::reactor::run::{Init, Main, Run};
 use crate::reactor::start::key_of;
 use crate::reactor::store::{Keeping, Kept, Process, Store};
 use crate::reactor::token::Owner;
 use crate::reactor::{Due, Options, register};
 use crate::sys::handed_descriptors::HandedDescriptors;
-use crate::sys::{cgroup, clock, own_process};
+use crate::sys::{clock, own_process};
 use crate::vocabulary::limits::SINK_RETRY_FIRST;
 use crate::vocabulary::{Containment, ExecId, LaunchNumber, Pid, TaskId, cause};
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Commands in tasks: as they were known, and as they are.
@@ -65,7 +63,7 @@ impl Supervisor {
     fn take_over_itself(
         &mut self,
         handed: HandedSupervisor,
-        tree: Option<&Path>,
+        tree: Option<&std::path::Path>,
         descriptors: &mut HandedDescriptors,
     ) {
         self.next_ticket = handed.next_ticket;
@@ -222,22 +220,6 @@ impl Supervisor {
         if let Some(run) = self.runs.get_mut(task) {
             run.init = Some(Box::new(Init { pid, mark, pidfd, watched: seen.is_ok() }));
         }
-    }
-}
-
-impl Groups {
-    /// Goes on with the tree of the program before this one, in which this process may be; `home`:
-    /// where it was before.
-    fn go_on(&mut self, path: &Path, home: Option<&Path>) {
-        let inside = cgroup::is_in_tree(&self.mounted, path);
-        if inside && let Some(home) = home {
-            self.mounted.own = Some(home.to_owned());
-        }
-        self.reuse(path);
-        if let Ok(Some(tree)) = &mut self.tree {
-            tree.go_on(inside);
-        }
-        self.moved = inside;
     }
 }
 
