@@ -55,7 +55,7 @@ impl Askers {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &Asker)> {
-        self.by_ticket.iter().map(|(ticket, asker)| (*ticket, asker))
+        self.by_ticket.iter().map(|&(ticket, ref asker)| (ticket, asker))
     }
 
     pub(super) fn get(&self, ticket: Ticket) -> Option<&Asker> {
@@ -67,6 +67,12 @@ impl Askers {
         let &((waited_for, what, ticket), ()) =
             self.by_task.from(&(task, ask, Ticket(0))).next()?;
         (waited_for == task && what == ask).then_some(ticket)
+    }
+
+    /// Whether anybody waits for anything of the task.
+    pub(super) fn has_any(&self, task: TaskId) -> bool {
+        let next = self.by_task.from(&(task, Ask::Launch, Ticket(0))).next();
+        next.is_some_and(|&((waited_for, ..), ())| waited_for == task)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,16 +1,17 @@
 //! The groups of tasks: made for each run, killed, and removed when they are empty.
 
-use super::token::{GENERATION_MASK, Key, Owner};
-use super::{CgroupMode, Due, Supervisor, register};
+mod watched;
+
+use super::CgroupMode;
+use super::token::{GENERATION_MASK, Key};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall, cause};
-use mio::Interest;
+use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall};
 use nix::errno::Errno;
 use slab::Slab;
 use std::fmt::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(super) struct Groups {
     pub(super) limits: Limits,
     watched: Slab<Watched>,
     next_generation: u32,
+    /// How often the v1 groups were tried that something was still in.
+    tries_of_left: u32,
 }
 
 /// A group that is to become empty.
@@ -93,6 +96,7 @@ impl Groups {
             limits: Limits::default(),
             watched: Slab::new(),
             next_generation: 0,
+            tries_of_left: 0,
         }
     }
 
@@ -428,93 +432,4 @@ fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> S
         Err(reason) => Err(reason),
     };
     System { mounted, tree }
-}
-
-/// What a look at a watched group says.
-enum Progress {
-    Waiting,
-    Removed(Option<Holder>, Option<bool>),
-    TryAgain(Duration),
-}
-
-impl Supervisor {
-    /// Watches a group until it is empty, which it may be already.
-    pub(super) fn register_group(&mut self, key: Key) {
-        if let Some(watched) = self.groups.get_mut(key)
-            && let Some(events) = &watched.events
-            && let Err(error) =
-                register(&self.poll, events.as_fd(), Owner::Group(key), Interest::PRIORITY)
-        {
-            log::warn!("cannot watch cgroup {}: {}", watched.leaf, cause(&error));
-            watched.events = None;
-        }
-        self.group_changed(key);
-    }
-
-    /// A watched group may have become empty.
-    pub(super) fn group_changed(&mut self, key: Key) {
-        match self.groups.look(key) {
-            Progress::Waiting => {}
-            Progress::Removed(owner, oom_killed) => {
-                // It may be at another run by now.
-                let waits =
-                    |task: TaskId| self.runs.get(task).is_some_and(|run| run.group == Some(key));
-                match owner {
-                    Some(Holder::Run(task)) if waits(task) => self.run_over(task, oom_killed),
-                    Some(Holder::Exec(exec)) => self.exec_group_gone(exec, key),
-                    Some(Holder::Run(_)) => {}
-                    None => self.look_at_groups_of_execs(None),
-                }
-            }
-            Progress::TryAgain(wait) => {
-                self.deadlines.add(self.now.mono + wait, Due::Group(key));
-            }
-        }
-    }
-}
-
-impl Watched {
-    fn try_again(&mut self) -> Progress {
-        self.tries = self.tries.saturating_add(1);
-        let wait = TRY_AGAIN.saturating_mul(1 << self.tries.min(7));
-        Progress::TryAgain(wait.min(TRY_AGAIN_MAX))
-    }
-}
-
-impl Groups {
-    fn look(&mut self, key: Key) -> Progress {
-        let Ok(Some(tree)) = &self.tree else { return Progress::Waiting };
-        let index = key.index as usize;
-        let Some(watched) =
-            self.watched.get_mut(index).filter(|watched| watched.generation == key.generation)
-        else {
-            return Progress::Waiting;
-        };
-        if watched.kill {
-            match tree.kill_group(&watched.leaf) {
-                Ok(()) => watched.kill = false,
-                Err(errno) => {
-                    if watched.tries == 0 {
-                        let leaf = &watched.leaf;
-                        log::warn!("cannot kill cgroup {leaf}, trying again: {}", errno.desc());
-                    }
-                    return watched.try_again();
-                }
-            }
-        }
-        if watched.events.as_ref().is_some_and(cgroup::is_populated) {
-            return Progress::Waiting;
-        }
-        let oom_killed = self.limits.oom_killed(system(&self.mounted, &self.tree), &watched.leaf);
-        if let Err(errno) = tree.remove_group_recursively(&watched.leaf) {
-            // Anything but processes that are left is no reason to wait for long.
-            if errno == Errno::EBUSY || watched.tries < TRIES_MAX {
-                return watched.try_again();
-            }
-            log::warn!("cgroup {} stays: it cannot be removed: {}", watched.leaf, errno.desc());
-        }
-        let watched = self.watched.remove(index);
-        self.remove_limits(&watched.leaf);
-        Progress::Removed(watched.owner, oom_killed)
-    }
 }
