@@ -8,7 +8,6 @@ mod adopted_end;
 mod adoption;
 mod api;
 mod descriptor_store;
-mod emptying;
 mod ending;
 mod exec;
 mod exits;
@@ -186,6 +185,8 @@ enum Due {
     Descriptors,
     /// Look again at what a keeper tells.
     Keeper,
+    /// Try again to remove v1 groups.
+    LeftGroups,
 }
 
 impl Supervisor {
