@@ -9,7 +9,6 @@ use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall, 
 use mio::Interest;
 use nix::errno::Errno;
 use slab::Slab;
-use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -21,9 +20,6 @@ const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
 const TRIES_MAX: u32 = 8;
 /// Names that are tried for the group of a command.
 const NAMES_MAX: u32 = 64;
-
-/// Of a dot and the number of most runs.
-const RUN_BYTES: usize = 12;
 
 /// All groups of this supervisor.
 #[derive(Debug)]
@@ -216,10 +212,7 @@ impl Groups {
     /// The name of a run's group: in the tree, or where the task wants it. What stands there may
     /// be another supervisor's as well: that name says whose it is.
     pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
-        let mut leaf = String::with_capacity(identity.name.len() + RUN_BYTES);
-        leaf.push_str(&identity.name);
-        // Cannot fail: a string takes all that it is given.
-        let _ = write!(leaf, ".{run}");
+        let leaf = format!("{}.{run}", identity.name);
         let Some(cgroup) = identity.cgroup() else { return leaf };
         match (&self.tree, self.mounted.inside(cgroup)) {
             (Ok(Some(tree)), Some(group)) => {
