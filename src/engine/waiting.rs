@@ -55,7 +55,7 @@ impl Askers {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &Asker)> {
-        self.by_ticket.iter().map(|(ticket, asker)| (*ticket, asker))
+        self.by_ticket.iter().map(|&(ticket, ref asker)| (ticket, asker))
     }
 
     pub(super) fn get(&self, ticket: Ticket) -> Option<&Asker> {

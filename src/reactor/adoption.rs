@@ -2,7 +2,7 @@
 //! streams, as its notes name them and as the kernel still knows them.
 
 use super::adopted_end::UNWATCHED_LOOK;
-use super::groups::Finish;
+use super::emptying::Finish;
 use super::output::PipeLeft;
 use super::run::{Init, Main, Run, Start};
 use super::start::key_of;
@@ -29,20 +29,20 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Unadopted {
     /// Inits of which it could not be told whether they are there.
-    inits: HashMap<TaskId, (Pid, ProcessMark)>,
+    pub(super) inits: HashMap<TaskId, (Pid, ProcessMark)>,
     /// The streams of tasks that could not all be opened.
-    streams: HashMap<TaskId, HeldUp>,
+    pub(super) streams: HashMap<TaskId, HeldUp>,
 }
 
 /// An adopted task whose streams could not all be opened.
 #[derive(Debug)]
-struct HeldUp {
+pub(super) struct HeldUp {
     /// Whose new files of its sinks are to be.
-    owner: Option<Ids>,
+    pub(super) owner: Option<Ids>,
     /// Our ends of its pipes, so that these outlive their writers.
     pipes: Vec<OwnedFd>,
     /// How long was waited.
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 #[cfg(feature = "cli")]
@@ -153,6 +153,14 @@ impl Supervisor {
     ) -> Option<String> {
         let identity = Arc::clone(self.engine.identity(left.task)?);
         let process = process.filter(|process| process.run == left.number);
+        let leaf = self.groups.leaf(&identity, left.number);
+        match process {
+            Some(process) => self.groups.limits.adopt(&leaf, &process.groups),
+            None if matches!(state, State::Starting { .. }) => {
+                self.groups.adopt_unnoted_limits(&leaf);
+            }
+            None => {}
+        }
         match state {
             State::Starting { main, .. } => self.adopt_start(left, &identity, main, process),
             State::Running { main }
@@ -177,10 +185,6 @@ impl Supervisor {
             | State::Draining { .. }
             | State::Backoff { .. }
             | State::Exited => return None,
-        }
-        let leaf = self.groups.leaf(&identity, left.number);
-        if let Some(process) = process {
-            self.groups.limits.adopt(&leaf, &process.groups);
         }
         let oom = self.watch_oom(left.task, identity.resources(), &leaf);
         if let Err(error) = &oom {

@@ -1,60 +1,33 @@
 //! The groups of tasks: made for each run, killed, and removed when they are empty.
 
-use super::token::{GENERATION_MASK, Key, Owner};
-use super::{CgroupMode, Due, Supervisor, register};
+use super::CgroupMode;
+use super::emptying::Watched;
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall, cause};
-use mio::Interest;
+use crate::vocabulary::{Identity, Pid, Stage, StartError, Wall};
 use nix::errno::Errno;
 use slab::Slab;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 
-/// How soon a group that could not be removed is tried again; doubled up to the second.
-const TRY_AGAIN: Duration = Duration::from_millis(1);
-const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
-/// How often what fails for another reason than processes in the group is tried again.
-const TRIES_MAX: u32 = 8;
 /// Names that are tried for the group of a command.
 const NAMES_MAX: u32 = 64;
+
+/// Of a dot and the number of most runs.
+const RUN_BYTES: usize = 12;
 
 /// All groups of this supervisor.
 #[derive(Debug)]
 pub(super) struct Groups {
-    mounted: Mounted,
+    pub(super) mounted: Mounted,
     own_process: bool,
     wanted: bool,
-    tree: Result<Option<Tree>, NoTree>,
+    pub(super) tree: Result<Option<Tree>, NoTree>,
     moved: bool,
     pub(super) limits: Limits,
-    watched: Slab<Watched>,
-    next_generation: u32,
-}
-
-/// A group that is to become empty.
-#[derive(Debug)]
-struct Watched {
-    generation: u32,
-    leaf: String,
-    /// `None` where no descriptor could be had: then time tells.
-    events: Option<OwnedFd>,
-    /// Who waits for it.
-    owner: Option<Holder>,
-    /// What is in it is still to be killed.
-    kill: bool,
-    tries: u32,
-}
-
-/// Who waits for a group to become empty.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Holder {
-    /// The run of a task.
-    Run(TaskId),
-    /// A command in a task.
-    Exec(ExecId),
+    pub(super) watched: Slab<Watched>,
+    pub(super) next_generation: u32,
 }
 
 /// Where a command in a task is put.
@@ -63,15 +36,6 @@ pub(super) struct Place {
     pub(super) placement: Option<Placement>,
     /// The name of its group, where that is its own.
     pub(super) leaf: Option<String>,
-}
-
-/// What became of a group whose main process is gone.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Finish {
-    /// It is removed; whether the OOM killer ended a process in it, where somebody counts.
-    Gone(Option<bool>),
-    /// Something is left in it.
-    Watch(Key),
 }
 
 impl Groups {
@@ -212,7 +176,10 @@ impl Groups {
     /// The name of a run's group: in the tree, or where the task wants it. What stands there may
     /// be another supervisor's as well: that name says whose it is.
     pub(super) fn leaf(&self, identity: &Identity, run: u64) -> String {
-        let leaf = format!("{}.{run}", identity.name);
+        let mut leaf = String::with_capacity(identity.name.len() + RUN_BYTES);
+        leaf.push_str(&identity.name);
+        // Cannot fail: a string takes all that it is given.
+        let _ = write!(leaf, ".{run}");
         let Some(cgroup) = identity.cgroup() else { return leaf };
         match (&self.tree, self.mounted.inside(cgroup)) {
             (Ok(Some(tree)), Some(group)) => {
@@ -225,6 +192,21 @@ impl Groups {
     /// Makes the group of one run.
     pub(super) fn make(&mut self, leaf: &str) -> Result<Placement, StartError> {
         self.move_in();
+        let made = self.make_in_tree(leaf);
+        if made.is_err()
+            && let Ok(Some(tree)) = &self.tree
+            && !tree.path().exists()
+        {
+            // A supervisor beside us took it for that of one that is gone, which it was once.
+            log::warn!("{} was removed: tasks get a new one", tree.path().display());
+            (self.tree, self.moved) = (Ok(None), false);
+            self.move_in();
+            return self.make_in_tree(leaf);
+        }
+        made
+    }
+
+    fn make_in_tree(&mut self, leaf: &str) -> Result<Placement, StartError> {
         let tree = self.tree().map_err(|NoTree(reason)| StartError {
             stage: Stage::Cgroup,
             errno: 0,
@@ -360,139 +342,18 @@ impl Groups {
             _ => None,
         }
     }
-
-    /// Removes a group whose main process is gone; what is left in it is killed or watched.
-    pub(super) fn finish(&mut self, leaf: String, owner: Option<Holder>, kill: bool) -> Finish {
-        let oom_killed = self.oom_killed(&leaf);
-        let Ok(Some(tree)) = &self.tree else {
-            self.remove_limits(&leaf);
-            return Finish::Gone(oom_killed);
-        };
-        if tree.remove_group(&leaf).is_ok() {
-            self.remove_limits(&leaf);
-            return Finish::Gone(oom_killed);
-        }
-        let events = tree.open_events(&leaf).ok();
-        self.next_generation = self.next_generation.wrapping_add(1) & GENERATION_MASK;
-        let generation = self.next_generation;
-        let watched = Watched { generation, leaf, events, owner, kill, tries: 0 };
-        Finish::Watch(Key { index: self.watched.insert(watched) as u32, generation })
-    }
-
-    /// What is left in a watched group is to be killed.
-    pub(super) fn kill_watched(&mut self, key: Key) {
-        if let Some(watched) = self.get_mut(key) {
-            watched.kill = true;
-        }
-    }
-
-    /// How many groups are watched.
-    #[cfg(test)]
-    pub(super) fn watched(&self) -> usize {
-        self.watched.len()
-    }
-
-    fn get_mut(&mut self, key: Key) -> Option<&mut Watched> {
-        self.watched.get_mut(key.index as usize).filter(|w| w.generation == key.generation)
-    }
 }
 
 static UNTRIED: NoTree = NoTree(String::new());
 
-fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> System<'a> {
+pub(super) fn system<'a>(
+    mounted: &'a Mounted,
+    tree: &'a Result<Option<Tree>, NoTree>,
+) -> System<'a> {
     let tree = match tree {
         Ok(Some(tree)) => Ok(tree),
         Ok(None) => Err(&UNTRIED),
         Err(reason) => Err(reason),
     };
     System { mounted, tree }
-}
-
-/// What a look at a watched group says.
-enum Progress {
-    Waiting,
-    Removed(Option<Holder>, Option<bool>),
-    TryAgain(Duration),
-}
-
-impl Supervisor {
-    /// Watches a group until it is empty, which it may be already.
-    pub(super) fn register_group(&mut self, key: Key) {
-        if let Some(watched) = self.groups.get_mut(key)
-            && let Some(events) = &watched.events
-            && let Err(error) =
-                register(&self.poll, events.as_fd(), Owner::Group(key), Interest::PRIORITY)
-        {
-            log::warn!("cannot watch cgroup {}: {}", watched.leaf, cause(&error));
-            watched.events = None;
-        }
-        self.group_changed(key);
-    }
-
-    /// A watched group may have become empty.
-    pub(super) fn group_changed(&mut self, key: Key) {
-        match self.groups.look(key) {
-            Progress::Waiting => {}
-            Progress::Removed(owner, oom_killed) => {
-                // It may be at another run by now.
-                let waits =
-                    |task: TaskId| self.runs.get(task).is_some_and(|run| run.group == Some(key));
-                match owner {
-                    Some(Holder::Run(task)) if waits(task) => self.run_over(task, oom_killed),
-                    Some(Holder::Exec(exec)) => self.exec_group_gone(exec, key),
-                    Some(Holder::Run(_)) => {}
-                    None => self.look_at_groups_of_execs(None),
-                }
-            }
-            Progress::TryAgain(wait) => {
-                self.deadlines.add(self.now.mono + wait, Due::Group(key));
-            }
-        }
-    }
-}
-
-impl Watched {
-    fn try_again(&mut self) -> Progress {
-        self.tries = self.tries.saturating_add(1);
-        let wait = TRY_AGAIN.saturating_mul(1 << self.tries.min(7));
-        Progress::TryAgain(wait.min(TRY_AGAIN_MAX))
-    }
-}
-
-impl Groups {
-    fn look(&mut self, key: Key) -> Progress {
-        let Ok(Some(tree)) = &self.tree else { return Progress::Waiting };
-        let index = key.index as usize;
-        let Some(watched) =
-            self.watched.get_mut(index).filter(|watched| watched.generation == key.generation)
-        else {
-            return Progress::Waiting;
-        };
-        if watched.kill {
-            match tree.kill_group(&watched.leaf) {
-                Ok(()) => watched.kill = false,
-                Err(errno) => {
-                    if watched.tries == 0 {
-                        let leaf = &watched.leaf;
-                        log::warn!("cannot kill cgroup {leaf}, trying again: {}", errno.desc());
-                    }
-                    return watched.try_again();
-                }
-            }
-        }
-        if watched.events.as_ref().is_some_and(cgroup::is_populated) {
-            return Progress::Waiting;
-        }
-        let oom_killed = self.limits.oom_killed(system(&self.mounted, &self.tree), &watched.leaf);
-        if let Err(errno) = tree.remove_group_recursively(&watched.leaf) {
-            // Anything but processes that are left is no reason to wait for long.
-            if errno == Errno::EBUSY || watched.tries < TRIES_MAX {
-                return watched.try_again();
-            }
-            log::warn!("cgroup {} stays: it cannot be removed: {}", watched.leaf, errno.desc());
-        }
-        let watched = self.watched.remove(index);
-        self.remove_limits(&watched.leaf);
-        Progress::Removed(watched.owner, oom_killed)
-    }
 }

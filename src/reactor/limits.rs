@@ -6,7 +6,7 @@ use super::run::Main;
 use super::{CgroupMode, Supervisor};
 use crate::engine::{Input, Updated};
 use crate::sys::cgroup::{
-    self, Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused,
+    self, Controller, Failed, Limits, NoGroup, NoTree, NotUpdated, Plan, Refused, unnoted_groups,
 };
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
@@ -94,6 +94,15 @@ impl Groups {
     /// Whether the OOM killer ended a process of a run; `None` where nobody counts.
     pub(super) fn oom_killed(&self, leaf: &str) -> Option<bool> {
         self.limits.oom_killed(self.system(), leaf)
+    }
+
+    /// Takes over what limits a run of which no process was noted.
+    pub(super) fn adopt_unnoted_limits(&mut self, leaf: &str) {
+        // One in a group of its user's choice is named by a path.
+        if !leaf.contains('/') {
+            let groups = unnoted_groups(self.mounted(), leaf);
+            self.limits.adopt(leaf, &groups);
+        }
     }
 
     /// Removes what the limits of a run needed besides its v2 group, once that is gone.

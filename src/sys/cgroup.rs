@@ -17,6 +17,7 @@ mod wanted;
 
 pub(crate) use controllers::Controller;
 pub(crate) use devices::can_restrict_devices;
+pub(crate) use earlier::unnoted_groups;
 pub(crate) use limits::{Failed, Limits, NotUpdated, Plan, System};
 pub(crate) use settings::Refused;
 pub(crate) use stale::sweep_v1;

@@ -1,5 +1,6 @@
 //! What an earlier supervisor has left: its tree, and the v1 groups of its runs.
 
+use super::stale::{namespace_mark, owner_of};
 use super::v1::Branch;
 use super::{Controller, Limits, Mounted, Tree, open_directory};
 use nix::errno::Errno;
@@ -17,6 +18,20 @@ impl Tree {
         let directory = open_directory(path)?;
         Ok(Tree { path: path.to_owned(), directory, home, moved: false, reused: true })
     }
+}
+
+/// The v1 groups of a run of an earlier supervisor that did not live to note them.
+pub(crate) fn unnoted_groups(mounted: &Mounted, run: &str) -> Vec<PathBuf> {
+    let mark = namespace_mark();
+    let mut found = Vec::new();
+    for (_, own) in &mounted.v1 {
+        let Ok(entries) = std::fs::read_dir(own) else { continue };
+        let trees = entries.flatten().filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| owner_of(name, &mark).is_some())
+        });
+        found.extend(trees.map(|tree| tree.path().join(run)).filter(|group| group.is_dir()));
+    }
+    found
 }
 
 #[cfg(feature = "cli")]
