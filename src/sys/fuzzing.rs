@@ -5,8 +5,8 @@ use super::user::Who;
 use super::{adopted, cgroup, mounts, process_usage, user};
 use std::path::{Path, PathBuf};
 
-/// As every program of Rust does at its start, and one whose main function is the fuzzer's does not:
-/// writing to somebody who has left is an error and not the end.
+/// As every program of Rust does at its start, and one whose main function is the fuzzer's does
+/// not: writing to somebody who has left is an error and not the end.
 pub fn ignore_broken_pipes() {
     use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: to ignore a signal runs no code of ours.

@@ -30,8 +30,8 @@ pub(crate) fn take(number: i32) -> Result<OwnedFd, Errno> {
 }
 
 /// Takes a descriptor that the program before this one of the same process has left open: it is
-/// closed at exec, and gets another number where its own is a low one. To be called once for a
-/// number.
+/// closed at exec, and gets another number where its own is a low one and another can be had. To be
+/// called once for a number.
 ///
 /// # Errors
 /// EBADF where there is no such descriptor, or it is a standard stream.
@@ -39,7 +39,8 @@ pub(crate) fn take(number: i32) -> Result<OwnedFd, Errno> {
 pub(crate) fn take_handed(number: i32) -> Result<OwnedFd, Errno> {
     match number {
         ..=2 => Err(Errno::EBADF),
-        3..FIRST => take(number),
+        // Where no more descriptors may be had, low numbers are no better than others.
+        3..FIRST => take(number).or_else(|_| take_in_place(number)),
         _ => take_in_place(number),
     }
 }

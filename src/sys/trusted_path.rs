@@ -32,6 +32,21 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A file by its path (O_PATH), on which there is no symbolic link at all.
+///
+/// # Errors
+/// ELOOP where there is one, ENOSYS before Linux 5.6.
+pub(crate) fn open_without_links(path: &Path) -> Result<OwnedFd, Errno> {
+    faults::check("openat2")?;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let start = libc::AT_FDCWD as usize;
+    let fd = raw::openat2(start, &path, libc::O_PATH, libc::RESOLVE_NO_SYMLINKS)
+        .map_err(Errno::from_raw)?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: it was opened just now, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Whether what this user has made is as good as our own: root, we, and whoever has the root
 /// directory (in a user namespace, where root is not to be seen, its owner stands for root).
 pub(crate) fn is_trusted(uid: u32) -> bool {

@@ -31,18 +31,18 @@ fn answer(call: JoinHandle<Result<Value, String>>) -> Result<Value, String> {
 fn whoever_waits_is_answered_by_the_next_program() {
     let node = Node::start(&[]);
     let go = node.text_path("go");
-    let until_told = format!("until [ -e {go} ]; do sleep 0.02; done; exit 5");
+    let until_told = format!("until [ -e {go} ]; do sleep 0.1; done; exit 5");
     node.launch("waited", &until_told, json!({}));
     node.launch(
         "stopped",
-        "trap 'sleep 1; exit 4' TERM; while :; do sleep 0.05; done",
+        "trap 'sleep 1; exit 4' TERM; while :; do sleep 0.1; done",
         json!({
             "kill_signal": "TERM", "kill_timeout_ms": 30_000,
         }),
     );
     node.launch(
         "restarted",
-        "trap 'sleep 1; exit 4' TERM; while :; do sleep 0.05; done",
+        "trap 'sleep 1; exit 4' TERM; while :; do sleep 0.1; done",
         json!({
             "kill_signal": "TERM", "kill_timeout_ms": 30_000,
         }),
@@ -228,7 +228,7 @@ fn commands_in_tasks_go_on() {
     let node = Node::start(&[]);
     node.launch("home", "sleep 600", json!({"env": ["PATH=/usr/bin:/bin"]}));
     let go = node.text_path("go");
-    let script = format!("echo before; until [ -e {go} ]; do sleep 0.02; done; echo after; exit 9");
+    let script = format!("echo before; until [ -e {go} ]; do sleep 0.1; done; echo after; exit 9");
     let collected =
         pending(&node, "Exec", json!({"name": "home", "command": "sh", "args": ["-c", script]}));
     let mut live = Command::new(PROGRAM)

@@ -23,7 +23,7 @@ fn node(flags: &[&str]) -> (Node, PathBuf, Value) {
 #[track_caller]
 fn check_untouched(node: &Node, path: &PathBuf, task: &Value, files: &[String]) {
     assert_eq!(node.inspect("sleeper")["pid"], task["pid"]);
-    assert_eq!(node.open_files(), files, "nothing is left of it");
+    node.await_no_more_open_than(files);
     node.launch("another", "exit 3", json!({"auto_remove": false}));
     assert_eq!(node.wait("another")["exit"]["exit_code"], 3);
     node.call("Remove", json!({"name": "another"}));

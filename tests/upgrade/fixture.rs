@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longer than anything takes on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ostler");
@@ -158,19 +158,22 @@ impl Node {
         }
     }
 
-    /// What the daemon has open once clients that have left are gone from it.
-    pub(crate) fn open_files(&self) -> Vec<String> {
-        let mut seen = self.open_files_now();
-        wait_for("clients that have left are gone", || {
-            std::thread::sleep(Duration::from_millis(50));
-            let before = std::mem::replace(&mut seen, self.open_files_now());
-            before == seen
-        });
-        seen
+    /// Waits until no more is open than `before`: the daemon has let go of clients that have left.
+    #[track_caller]
+    pub(crate) fn await_no_more_open_than(&self, before: &[String]) {
+        let begun = Instant::now();
+        loop {
+            let now = self.open_files();
+            if now.len() <= before.len() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "before: {before:?}\nnow: {now:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// What the daemon has open, sorted: kinds and paths.
-    fn open_files_now(&self) -> Vec<String> {
+    pub(crate) fn open_files(&self) -> Vec<String> {
         let directory = format!("/proc/{}/fd", self.pid());
         let fds = std::fs::read_dir(directory).expect("it lives").flatten();
         let targets = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());

@@ -1,6 +1,6 @@
 //! Twenty upgrades in a row while everything goes on.
 
-use crate::fixture::{Node, wait_for};
+use crate::fixture::Node;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -215,11 +215,7 @@ fn no_descriptor_and_no_memory_is_left_behind() {
     for _ in 0..10 {
         node.upgrade();
     }
-    let mut after = Vec::new();
-    wait_for("connections are closed", || {
-        after = node.open_files();
-        after == before
-    });
+    node.await_no_more_open_than(&before);
     let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", node.pid())).expect("a group");
     assert!(groups.lines().filter(|line| line.contains("supervisor")).count() <= 1, "{groups}");
     let children = format!("/proc/{0}/task/{0}/children", node.pid());

@@ -38,7 +38,7 @@ fn a_keeper_goes_on_keeping() {
     let (node, _) = kept();
     let fifo = node.text_path("fifo");
     let script =
-        format!("until [ -e {} ]; do sleep 0.02; done; echo last; exit 6", node.text_path("go"));
+        format!("until [ -e {} ]; do sleep 0.1; done; echo last; exit 6", node.text_path("go"));
     let sink = json!({"stdout": {"kind": "fifo", "path": fifo}});
     let status = node.launch("writer", &script, sink);
     wait_for("its streams are stored", || stored(&node) > 0);

@@ -15,7 +15,7 @@ fn children_stay_children_and_ends_are_exact() {
         for code in 0..12 {
             let name = format!("t{code}");
             let script =
-                format!("until [ -e {} ]; do sleep 0.02; done; exit {code}", node.text_path("go"));
+                format!("until [ -e {} ]; do sleep 0.1; done; exit {code}", node.text_path("go"));
             tasks.push((
                 name.clone(),
                 node.launch(&name, &script, json!({}))["pid"].as_u64().unwrap(),
@@ -46,7 +46,7 @@ fn children_stay_children_and_ends_are_exact() {
 fn what_is_under_way_goes_on() {
     let node = Node::start(&[]);
     // A grace that runs, leftovers that are awaited, a delay, what comes after another one.
-    let stubborn = "trap '' TERM; while :; do sleep 0.05; done";
+    let stubborn = "trap '' TERM; while :; do sleep 0.1; done";
     node.launch("graced", stubborn, json!({"kill_signal": "TERM", "kill_timeout_ms": 1500}));
     node.launch("lingers", "sleep 2 & exit 3", json!({"leftover": "wait"}));
     let policy = json!({"mode": "always", "attempts": 5, "delay_ms": 1500, "interval_ms": 60_000});
@@ -113,7 +113,7 @@ fn limits_and_namespaces_stay() {
         return;
     };
     let private = json!({"isolation": {"pid": true}});
-    let script = "trap 'exit 8' TERM; while :; do sleep 0.05; done";
+    let script = "trap 'exit 8' TERM; while :; do sleep 0.1; done";
     let mut inner = json!({"name": "inner", "command": "/bin/sh", "args": ["-c", script]});
     inner.as_object_mut().unwrap().extend(private.as_object().unwrap().clone());
     let inner = node.client().call("org.ostler.Launch", json!({ "task": inner }));
@@ -229,4 +229,43 @@ fn with_a_state_directory_the_next_daemon_goes_on_as_well() {
     assert_eq!((&status["pid"], &status["adopted"]), (&json!(pid), &json!(true)));
     node.call("Stop", json!({"name": "sleeper", "grace_ms": 0}));
     wait_for("its end", || !lives(pid));
+}
+
+#[test]
+fn no_descriptor_more_is_needed_than_is_kept_free() {
+    for limit in [64, 160] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let daemon = command(Path::new(crate::fixture::PROGRAM), directory.path(), &[]);
+        let mut limited = Command::new("/bin/sh");
+        let line = format!("ulimit -n {limit}; exec \"$@\"");
+        limited.args(["-c", &line, "sh"]).arg(daemon.get_program()).args(daemon.get_args());
+        limited.stderr(std::fs::File::create(directory.path().join("log")).expect("a log"));
+        let node = Node::run(directory, limited);
+        let script = format!("until [ -e {} ]; do sleep 0.1; done; exit 4", node.text_path("go"));
+        let mut names = Vec::new();
+        let refused = loop {
+            let name = format!("t{}", names.len());
+            let sink = json!({"kind": "fifo", "path": node.text_path(&name)});
+            let args = json!(["-c", script]);
+            let task = json!({"name": name, "command": "/bin/sh", "args": args, "stdout": sink});
+            match node.client().call("org.ostler.Launch", json!({ "task": task })) {
+                Ok(_) => names.push(name),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(refused.contains("Limit") || refused.contains("kept free"), "{refused}");
+        // As many that need none.
+        for number in 0..20 {
+            let name = format!("plain{number}");
+            node.launch(&name, &script, json!({}));
+            names.push(name);
+        }
+        for _ in 0..3 {
+            node.upgrade();
+        }
+        std::fs::write(node.path("go"), "").expect("written");
+        for name in names {
+            assert_eq!(node.wait(&name)["exit"]["exit_code"], 4, "{name}");
+        }
+    }
 }

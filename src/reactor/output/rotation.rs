@@ -3,7 +3,7 @@
 use super::cut::{Cut, Fill};
 use super::look::Look;
 use crate::sys::pipe::{self, Ids};
-use crate::sys::sink::{self, Place, SinkError, file_size};
+use crate::sys::sink::{self, FileIdentity, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
     RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_TURN_TIME, SINK_LOG_EVERY, SINK_RETRY_FIRST,
     SINK_RETRY_MAX, SLOW_WRITE,
@@ -32,6 +32,8 @@ pub(super) struct RotatedFile {
     appending: bool,
     /// Of the current file, where files are counted.
     number: u64,
+    /// That of the current file, once it was closed to be opened again.
+    known: Option<FileIdentity>,
     fill: Fill,
     /// How long the file's last line is was not looked at.
     line_unknown: bool,
@@ -98,6 +100,7 @@ impl RotatedFile {
             fill,
             line_unknown: fill.size > 0,
             slow: false,
+            known: None,
             trouble: None,
         })
     }
@@ -134,6 +137,7 @@ impl RotatedFile {
             fill: Fill { size, line: 0 },
             line_unknown: size > 0,
             slow: false,
+            known: None,
             trouble: None,
         }
     }
@@ -166,8 +170,10 @@ impl RotatedFile {
 
     /// Nothing is to be written for now.
     pub(super) fn rest(&mut self) {
-        if self.sparing {
-            self.file = None;
+        if self.sparing
+            && let Some(file) = self.file.take()
+        {
+            self.known = self.known.or_else(|| sink::identity_of(&file));
         }
     }
 
@@ -192,12 +198,25 @@ impl RotatedFile {
     fn open_again(&mut self) -> Result<(), SinkError> {
         let identity = Arc::clone(&self.identity);
         let path = identity.sink(self.kind).path().unwrap_or_default();
-        let place = Place::find(path, identity.task_dir())?;
-        let file = match self.numbering {
-            Numbering::Shift => place.open_file(place.name, self.owner)?,
-            Numbering::Count => place.open_file(&numbered(place.name, self.number), self.owner)?,
+        let known = self.known.and_then(|known| match self.numbering {
+            Numbering::Shift => sink::open_known(path, known),
+            Numbering::Count => sink::open_known(&numbered(path, self.number), known),
+        });
+        let (file, size) = match known {
+            Some(found) => found,
+            None => {
+                self.known = None;
+                let place = Place::find(path, identity.task_dir())?;
+                let file = match self.numbering {
+                    Numbering::Shift => place.open_file(place.name, self.owner)?,
+                    Numbering::Count => {
+                        place.open_file(&numbered(place.name, self.number), self.owner)?
+                    }
+                };
+                let size = file_size(&file)?;
+                (file, size)
+            }
         };
-        let size = file_size(&file)?;
         if size != self.fill.size {
             // It is another one, or somebody has written to it.
             self.fill = Fill { size, line: 0 };
@@ -422,6 +441,7 @@ impl RotatedFile {
         self.appending = true;
         self.line_unknown = false;
         self.number = number;
+        self.known = None;
         self.fill = Fill { size, line: 0 };
         match self.numbering {
             Numbering::Count if number >= kept => {
