@@ -67,11 +67,22 @@ struct OpenHow {
     resolve: u64,
 }
 
-/// openat2(2): `flags` are those of open(2), closed at an exec; `resolve` is RESOLVE_*.
+/// A rename or a mount that comes between takes microseconds.
+const OPEN_TRIES: u32 = 1000;
+
+/// openat2(2): `flags` are those of open(2), closed at an exec; `resolve` is RESOLVE_*. The kernel
+/// answers EAGAIN where `..` met a rename or a mount anywhere on the system: then it is tried again.
 pub(super) fn openat2(directory: usize, path: &CStr, flags: i32, resolve: u64) -> Answer {
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
     let pointer = std::ptr::from_ref(&how) as usize;
-    call(libc::SYS_openat2, [directory, path.as_ptr() as usize, pointer, size_of::<OpenHow>()])
+    let arguments = [directory, path.as_ptr() as usize, pointer, size_of::<OpenHow>()];
+    for _ in 1..OPEN_TRIES {
+        match call(libc::SYS_openat2, arguments) {
+            Err(libc::EAGAIN) => {}
+            answer => return answer,
+        }
+    }
+    call(libc::SYS_openat2, arguments)
 }
 
 /// clone3(2). In the child `entry(argument)` runs, on the stack that `arguments` names, or on a
@@ -227,10 +238,38 @@ mod arch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn an_answer_is_a_number_or_an_errno() {
         assert_eq!(call(libc::SYS_getpid, []), Ok(std::process::id() as usize));
         assert_eq!(call(libc::SYS_close, [usize::MAX]), Err(libc::EBADF));
+    }
+
+    #[test]
+    fn a_rename_elsewhere_fails_no_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::fs::rename(&one, &two).unwrap();
+                    std::fs::rename(&two, &one).unwrap();
+                }
+            });
+            let start = libc::AT_FDCWD as usize;
+            let path = c"src/../src/../src/../src/../src/../src";
+            let opened = (0..50_000).try_for_each(|_| {
+                let fd = openat2(start, path, libc::O_PATH, libc::RESOLVE_BENEATH)?;
+                // SAFETY: it was opened just now.
+                drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+                Ok::<(), i32>(())
+            });
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(opened, Ok(()));
+        });
     }
 }
