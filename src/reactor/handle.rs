@@ -55,22 +55,24 @@ impl fmt::Display for Disconnected {
 
 impl std::error::Error for Disconnected {}
 
-#[derive(Debug)]
 struct Shared {
     /// `None` once the supervisor is gone.
     orders: Mutex<Option<VecDeque<Order>>>,
     writer: WakeWriter,
 }
 
-#[derive(Debug)]
-enum Order {
-    Request(Box<Request>, SyncSender<Reply>),
-    Status(String, SyncSender<Option<Status>>),
-    List(SyncSender<Vec<Status>>),
-    Facts(SyncSender<Facts>),
-    Figures(SyncSender<Figures>),
-    Subscribe(SyncSender<Event>),
-    Wake,
+/// What another thread asks for, as what the supervisor's own does then: a program in which nobody
+/// has a handle has neither its code nor that of channels.
+type Order = Box<dyn FnOnce(&mut Supervisor) + Send>;
+/// Takes the answer to a request.
+type Asker = Box<dyn FnOnce(Reply) + Send>;
+/// Takes an event; false: it takes no more.
+type Subscriber = Box<dyn FnMut(&Event) -> bool + Send>;
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -93,7 +95,21 @@ impl Handle {
     /// # Errors
     /// When the supervisor was dropped.
     pub fn submit(&self, request: Request) -> Result<Receiver<Reply>, Disconnected> {
-        self.order(1, |sender| Order::Request(Box::new(request), sender))
+        self.order(1, |sender: SyncSender<Reply>| {
+            Box::new(move |supervisor| {
+                if wants_streams(&request) {
+                    let feature = "streams of a command through a handle".to_owned();
+                    let reason = "their ends belong to the thread of the supervisor".to_owned();
+                    drop(sender.try_send(Err(RequestError::Unsupported { feature, reason })));
+                    return;
+                }
+                let asker = Box::new(move |reply| drop(sender.try_send(reply)));
+                let ticket = supervisor.new_ticket();
+                supervisor.orders.waiting.insert(ticket, asker);
+                supervisor.submit_as(ticket, request);
+                supervisor.settle();
+            })
+        })
     }
 
     /// The task of this name as it is now.
@@ -101,8 +117,8 @@ impl Handle {
     /// # Errors
     /// When the supervisor was dropped before it answered.
     pub fn status(&self, name: &str) -> Result<Option<Status>, Disconnected> {
-        let answer = self.order(1, |sender| Order::Status(name.to_owned(), sender))?;
-        answer.recv().map_err(|_| Disconnected)
+        let name = name.to_owned();
+        self.look(move |supervisor| supervisor.find(&name).and_then(|task| supervisor.status(task)))
     }
 
     /// Every task that is remembered, as it is now.
@@ -110,7 +126,9 @@ impl Handle {
     /// # Errors
     /// When the supervisor was dropped before it answered.
     pub fn list(&self) -> Result<Vec<Status>, Disconnected> {
-        self.order(1, Order::List)?.recv().map_err(|_| Disconnected)
+        self.look(|supervisor| {
+            supervisor.tasks().filter_map(|task| supervisor.status(task)).collect()
+        })
     }
 
     /// What the supervisor and the system can do.
@@ -118,7 +136,7 @@ impl Handle {
     /// # Errors
     /// When the supervisor was dropped before it answered.
     pub fn facts(&self) -> Result<Facts, Disconnected> {
-        self.order(1, Order::Facts)?.recv().map_err(|_| Disconnected)
+        self.look(Supervisor::facts)
     }
 
     /// What the supervisor costs.
@@ -126,7 +144,7 @@ impl Handle {
     /// # Errors
     /// When the supervisor was dropped before it answered.
     pub fn figures(&self) -> Result<Figures, Disconnected> {
-        self.order(1, Order::Figures)?.recv().map_err(|_| Disconnected)
+        self.look(Supervisor::figures)
     }
 
     /// Every event from now on. Whoever lets `queued` of them pile up is dropped: the channel ends
@@ -135,13 +153,37 @@ impl Handle {
     /// # Errors
     /// When the supervisor was dropped.
     pub fn events(&self, queued: usize) -> Result<Receiver<Event>, Disconnected> {
-        self.order(queued, Order::Subscribe)
+        self.order(queued, |sender: SyncSender<Event>| {
+            Box::new(move |supervisor| {
+                let subscriber =
+                    Box::new(move |event: &Event| match sender.try_send(event.clone()) {
+                        Ok(()) => true,
+                        Err(TrySendError::Full(_)) => {
+                            log::warn!("a subscriber does not read its events: it is dropped");
+                            false
+                        }
+                        Err(TrySendError::Disconnected(_)) => false,
+                    });
+                supervisor.orders.subscribers.push(subscriber);
+            })
+        })
     }
 
     /// Makes [`Supervisor::turn`] return early.
     pub fn wake(&self) {
         // Nobody is there to be woken else.
-        let _ = self.push(Order::Wake);
+        let _ = self.push(Box::new(|_| {}));
+    }
+
+    /// What the supervisor says of itself, as soon as it does.
+    fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Supervisor) -> T + Send + 'static,
+    ) -> Result<T, Disconnected> {
+        let answer = self.order(1, |sender| {
+            Box::new(move |supervisor| drop(sender.try_send(look(supervisor))))
+        })?;
+        answer.recv().map_err(|_| Disconnected)
     }
 
     fn order<T>(
@@ -162,12 +204,17 @@ impl Handle {
 }
 
 /// The loop's side of every handle.
-#[derive(Debug)]
 pub(super) struct Orders {
     shared: Arc<Shared>,
     reader: WakeReader,
-    waiting: Ordered<Ticket, SyncSender<Reply>>,
-    subscribers: Vec<SyncSender<Event>>,
+    waiting: Ordered<Ticket, Asker>,
+    subscribers: Vec<Subscriber>,
+}
+
+impl fmt::Debug for Orders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Orders").finish_non_exhaustive()
+    }
 }
 
 impl Orders {
@@ -179,14 +226,7 @@ impl Orders {
 
     /// Hands an event to every subscriber that keeps up.
     pub(super) fn publish(&mut self, event: &Event) {
-        self.subscribers.retain(|subscriber| match subscriber.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                log::warn!("a subscriber does not read its events: it is dropped");
-                false
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        });
+        self.subscribers.retain_mut(|subscriber| subscriber(event));
     }
 }
 
@@ -218,31 +258,7 @@ impl Supervisor {
         for _ in 0..ORDERS_PER_TURN {
             let order = self.orders.shared.orders().as_mut().and_then(VecDeque::pop_front);
             let Some(order) = order else { return };
-            match order {
-                Order::Request(request, sender) if wants_streams(&request) => {
-                    let feature = "streams of a command through a handle".to_owned();
-                    let reason = "their ends belong to the thread of the supervisor".to_owned();
-                    let _ = sender.try_send(Err(RequestError::Unsupported { feature, reason }));
-                }
-                Order::Request(request, sender) => {
-                    let ticket = self.new_ticket();
-                    self.orders.waiting.insert(ticket, sender);
-                    self.submit_as(ticket, *request);
-                    self.settle();
-                }
-                Order::Status(name, sender) => {
-                    let status = self.find(&name).and_then(|task| self.status(task));
-                    let _ = sender.try_send(status);
-                }
-                Order::List(sender) => {
-                    let list = self.tasks().filter_map(|task| self.status(task)).collect();
-                    let _ = sender.try_send(list);
-                }
-                Order::Facts(sender) => drop(sender.try_send(self.facts())),
-                Order::Figures(sender) => drop(sender.try_send(self.figures())),
-                Order::Subscribe(sender) => self.orders.subscribers.push(sender),
-                Order::Wake => {}
-            }
+            order(self);
         }
         // There may be more: the next turn comes at once.
         self.orders.shared.writer.wake();
@@ -251,7 +267,7 @@ impl Supervisor {
     /// Hands an answer to the thread that waits for it, or queues it for this one.
     pub(super) fn deliver(&mut self, ticket: Ticket, reply: Reply) {
         match self.orders.waiting.remove(&ticket) {
-            Some(sender) => drop(sender.try_send(reply)),
+            Some(asker) => asker(reply),
             None => self.replies.push_back((ticket, reply)),
         }
     }
