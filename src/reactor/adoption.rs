@@ -2,7 +2,7 @@
 //! streams, as its notes name them and as the kernel still knows them.
 
 use super::adopted_end::UNWATCHED_LOOK;
-use super::emptying::Finish;
+use super::groups::Finish;
 use super::output::PipeLeft;
 use super::run::{Init, Main, Run, Start};
 use super::start::key_of;

@@ -6,7 +6,7 @@
 
 use super::Supervisor;
 use super::adopted_end::{adopted_still_lives, find_adopted};
-use super::emptying::{Finish, Holder};
+use super::groups::{Finish, Holder};
 use super::run::{Main, Rest};
 use crate::engine::Input;
 use crate::sys::reap::{Keep, Look};

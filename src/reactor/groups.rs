@@ -1,16 +1,25 @@
 //! The groups of tasks: made for each run, killed, and removed when they are empty.
 
+mod watched;
+
 use super::CgroupMode;
-use super::emptying::Watched;
+use super::token::{GENERATION_MASK, Key};
 use crate::sys::cgroup::{self, Limits, Mounted, NoTree, System, Tree};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::Placement;
-use crate::vocabulary::{Identity, Pid, Stage, StartError, Wall};
+use crate::vocabulary::{ExecId, Identity, Pid, Stage, StartError, TaskId, Wall};
 use nix::errno::Errno;
 use slab::Slab;
 use std::fmt::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
+/// How soon a group that could not be removed is tried again; doubled up to the second.
+const TRY_AGAIN: Duration = Duration::from_millis(1);
+const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
+/// How often what fails for another reason than processes in the group is tried again.
+const TRIES_MAX: u32 = 8;
 /// Names that are tried for the group of a command.
 const NAMES_MAX: u32 = 64;
 
@@ -20,16 +29,39 @@ const RUN_BYTES: usize = 12;
 /// All groups of this supervisor.
 #[derive(Debug)]
 pub(super) struct Groups {
-    pub(super) mounted: Mounted,
+    mounted: Mounted,
     own_process: bool,
     wanted: bool,
-    pub(super) tree: Result<Option<Tree>, NoTree>,
+    tree: Result<Option<Tree>, NoTree>,
     moved: bool,
     pub(super) limits: Limits,
-    pub(super) watched: Slab<Watched>,
-    pub(super) next_generation: u32,
+    watched: Slab<Watched>,
+    next_generation: u32,
     /// How often the v1 groups were tried that something was still in.
-    pub(super) tries_of_left: u32,
+    tries_of_left: u32,
+}
+
+/// A group that is to become empty.
+#[derive(Debug)]
+struct Watched {
+    generation: u32,
+    leaf: String,
+    /// `None` where no descriptor could be had: then time tells.
+    events: Option<OwnedFd>,
+    /// Who waits for it.
+    owner: Option<Holder>,
+    /// What is in it is still to be killed.
+    kill: bool,
+    tries: u32,
+}
+
+/// Who waits for a group to become empty.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Holder {
+    /// The run of a task.
+    Run(TaskId),
+    /// A command in a task.
+    Exec(ExecId),
 }
 
 /// Where a command in a task is put.
@@ -38,6 +70,15 @@ pub(super) struct Place {
     pub(super) placement: Option<Placement>,
     /// The name of its group, where that is its own.
     pub(super) leaf: Option<String>,
+}
+
+/// What became of a group whose main process is gone.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Finish {
+    /// It is removed; whether the OOM killer ended a process in it, where somebody counts.
+    Gone(Option<bool>),
+    /// Something is left in it.
+    Watch(Key),
 }
 
 impl Groups {
@@ -345,14 +386,46 @@ impl Groups {
             _ => None,
         }
     }
+
+    /// Removes a group whose main process is gone; what is left in it is killed or watched.
+    pub(super) fn finish(&mut self, leaf: String, owner: Option<Holder>, kill: bool) -> Finish {
+        let oom_killed = self.oom_killed(&leaf);
+        let Ok(Some(tree)) = &self.tree else {
+            self.remove_limits(&leaf);
+            return Finish::Gone(oom_killed);
+        };
+        if tree.remove_group(&leaf).is_ok() {
+            self.remove_limits(&leaf);
+            return Finish::Gone(oom_killed);
+        }
+        let events = tree.open_events(&leaf).ok();
+        self.next_generation = self.next_generation.wrapping_add(1) & GENERATION_MASK;
+        let generation = self.next_generation;
+        let watched = Watched { generation, leaf, events, owner, kill, tries: 0 };
+        Finish::Watch(Key { index: self.watched.insert(watched) as u32, generation })
+    }
+
+    /// What is left in a watched group is to be killed.
+    pub(super) fn kill_watched(&mut self, key: Key) {
+        if let Some(watched) = self.get_mut(key) {
+            watched.kill = true;
+        }
+    }
+
+    /// How many groups are watched.
+    #[cfg(test)]
+    pub(super) fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
+    fn get_mut(&mut self, key: Key) -> Option<&mut Watched> {
+        self.watched.get_mut(key.index as usize).filter(|w| w.generation == key.generation)
+    }
 }
 
 static UNTRIED: NoTree = NoTree(String::new());
 
-pub(super) fn system<'a>(
-    mounted: &'a Mounted,
-    tree: &'a Result<Option<Tree>, NoTree>,
-) -> System<'a> {
+fn system<'a>(mounted: &'a Mounted, tree: &'a Result<Option<Tree>, NoTree>) -> System<'a> {
     let tree = match tree {
         Ok(Some(tree)) => Ok(tree),
         Ok(None) => Err(&UNTRIED),

@@ -204,6 +204,8 @@ impl Supervisor {
         if let Some(run) = self.runs.get_mut(task) {
             run.oom = oom;
         }
+        // It may have other groups now.
+        self.note_process(task);
         Ok(())
     }
 }

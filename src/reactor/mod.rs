@@ -8,7 +8,6 @@ mod adopted_end;
 mod adoption;
 mod api;
 mod descriptor_store;
-mod emptying;
 mod ending;
 mod exec;
 mod exits;

@@ -1,6 +1,6 @@
 //! Starting a run: a transaction that leaves nothing behind when it fails.
 
-use super::emptying::Finish;
+use super::groups::Finish;
 use super::output::{ChildEnd, ChildEnds, Relay};
 use super::run::{Inside, Main, Rest, Run, Start};
 use super::token::{Key, Owner};

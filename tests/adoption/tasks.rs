@@ -4,7 +4,7 @@ use crate::fixture::{Life, kernel_is_at_least, lines, lives, wait_for};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn pid(status: &Value) -> u64 {
@@ -171,23 +171,50 @@ fn limits_are_changed_and_counted_on() {
     let task = life.inspect("limited")["task"].take();
     assert_eq!(task["resources"]["pids_max"], 20);
     let main = pid(&life.inspect("limited"));
-    let groups = std::fs::read_to_string(format!("/proc/{main}/cgroup")).expect("its groups");
-    let (mount, group) = groups
-        .lines()
-        .find_map(|line| {
-            let (_, rest) = line.split_once(':')?;
-            let (controllers, group) = rest.split_once(':')?;
-            match controllers {
-                "pids" => Some(("/sys/fs/cgroup/pids", group)),
-                "" if !groups.contains(":pids:") => Some(("/sys/fs/cgroup", group)),
-                _ => None,
-            }
-        })
-        .expect("a group");
-    let max = std::fs::read_to_string(format!("{mount}{group}/pids.max")).expect("a limit");
+    let group = pids_group(main);
+    let max = std::fs::read_to_string(group.join("pids.max")).expect("a limit");
     assert_eq!(max.trim(), "20");
     life.call("Stop", json!({"name": "limited", "grace_ms": 0}));
-    assert!(!std::path::Path::new(&format!("{mount}{group}")).exists(), "its group is removed");
+    assert!(!group.exists(), "its group is removed");
+}
+
+/// The group that bounds how many processes a task may have.
+fn pids_group(main: u64) -> PathBuf {
+    let groups = std::fs::read_to_string(format!("/proc/{main}/cgroup")).expect("its groups");
+    let found = groups.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, group) = rest.split_once(':')?;
+        match controllers {
+            "pids" => Some(format!("/sys/fs/cgroup/pids{group}")),
+            "" if !groups.contains(":pids:") => Some(format!("/sys/fs/cgroup{group}")),
+            _ => None,
+        }
+    });
+    found.expect("a group").into()
+}
+
+#[test]
+fn a_limit_that_came_later_is_known_to_every_later_daemon() {
+    let mut life = Life::new();
+    let features = life.call("Version", json!({}))["features"].take();
+    if !features.as_array().expect("a list").contains(&json!("cgroup.pids")) {
+        println!("skipped: a_limit_that_came_later: no permission to limit anything");
+        return;
+    }
+    life.launch("t", "while :; do sleep 0.05; done", sleeper(json!({})));
+    let main = pid(&life.inspect("t"));
+    let update = |limit: u32| json!({"name": "t", "resources": {"pids_max": limit}});
+    life.call("UpdateResources", update(20));
+    let group = pids_group(main);
+    for limit in [30, 40] {
+        life.kill_and_begin();
+        life.call("UpdateResources", update(limit));
+        assert_eq!(pids_group(main), group);
+        let max = std::fs::read_to_string(group.join("pids.max")).expect("a limit");
+        assert_eq!(max.trim(), limit.to_string());
+    }
+    life.call("Stop", json!({"name": "t", "grace_ms": 0}));
+    wait_for("its group is removed", || !group.exists());
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Host {
     /// The reply, or the name of a refusal, of which a user may see these.
     #[track_caller]
     pub(crate) fn call(&self, method: &str, parameters: Value) -> Result<Value, String> {
-        const EXPECTED: [&str; 8] = [
+        const EXPECTED: [&str; 10] = [
             "NoSuchTask",
             "TaskExists",
             "LaunchFailed",
@@ -105,6 +105,8 @@ impl Host {
             "NotKept",
             "InvalidTask",
             "ShuttingDown",
+            "Unsupported",
+            "NotPermitted",
         ];
         match self.try_call(method, parameters.clone()) {
             Ok(reply) => Ok(reply),
@@ -115,6 +117,15 @@ impl Host {
             }
             Err(error) => panic!("{method} {parameters}: {error}; {}", self.last_log()),
         }
+    }
+
+    /// Whether tasks have groups here: without, what leaves its session outlives a daemon's death.
+    pub(crate) fn is_contained(&self) -> bool {
+        let name = self.tasks.name(0);
+        let task = json!({"name": name, "command": "/bin/sleep", "args": ["600"]});
+        let launched = self.call("Launch", json!({ "task": task })).expect("launched");
+        self.call("Remove", json!({"name": name, "force": true})).expect("removed");
+        launched["status"]["containment"] == "cgroup_v2"
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,8 +1,8 @@
 //! The end of a command: its main process, then all that it leaves.
 
 use crate::engine::{ExecAction, ExecInput};
-use crate::reactor::emptying::{Finish, Holder};
 use crate::reactor::ending::kill_surely;
+use crate::reactor::groups::{Finish, Holder};
 use crate::reactor::orphans::sessions_of;
 use crate::reactor::run::Main;
 use crate::reactor::{Due, Supervisor};

@@ -4,7 +4,7 @@ use super::api::ExecEnds;
 use super::output::Collected;
 use super::{Exec, key_of};
 use crate::engine::ExecInput;
-use crate::reactor::emptying::Finish;
+use crate::reactor::groups::Finish;
 use crate::reactor::groups::Place;
 use crate::reactor::run::{Main, Run, Start};
 use crate::reactor::token::{Key, Owner};
