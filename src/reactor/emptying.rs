@@ -15,6 +15,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(1);
 const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
 /// How often what fails for another reason than processes in the group is tried again.
 const TRIES_MAX: u32 = 8;
+/// How soon a v1 group is tried again that something was left in; doubled each time.
+const TRY_AGAIN_LEFT: Duration = Duration::from_millis(10);
 
 /// A group that is to become empty.
 #[derive(Debug)]
@@ -56,6 +58,24 @@ enum Progress {
 }
 
 impl Supervisor {
+    /// Has v1 groups removed in which something was left, which may take a moment to go.
+    pub(super) fn look_for_left_groups(&mut self) {
+        if self.groups.limits.take_new_left() {
+            self.groups.tries_of_left = 0;
+            self.deadlines.add(self.now.mono + TRY_AGAIN_LEFT, Due::LeftGroups);
+        }
+    }
+
+    /// Tries to remove them. What stays for longer is tried again when another one is removed.
+    pub(super) fn remove_left_groups(&mut self) {
+        let tries = self.groups.tries_of_left;
+        if self.groups.limits.remove_left() && tries < TRIES_MAX {
+            self.groups.tries_of_left += 1;
+            let wait = TRY_AGAIN_LEFT.saturating_mul(1 << tries);
+            self.deadlines.add(self.now.mono + wait, Due::LeftGroups);
+        }
+    }
+
     /// Watches a group until it is empty, which it may be already.
     pub(super) fn register_group(&mut self, key: Key) {
         if let Some(watched) = self.groups.get_mut(key)

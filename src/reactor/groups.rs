@@ -28,6 +28,8 @@ pub(super) struct Groups {
     pub(super) limits: Limits,
     pub(super) watched: Slab<Watched>,
     pub(super) next_generation: u32,
+    /// How often the v1 groups were tried that something was still in.
+    pub(super) tries_of_left: u32,
 }
 
 /// Where a command in a task is put.
@@ -53,6 +55,7 @@ impl Groups {
             limits: Limits::default(),
             watched: Slab::new(),
             next_generation: 0,
+            tries_of_left: 0,
         }
     }
 

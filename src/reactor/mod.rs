@@ -186,6 +186,8 @@ enum Due {
     Descriptors,
     /// Look again at what a keeper tells.
     Keeper,
+    /// Try again to remove v1 groups.
+    LeftGroups,
 }
 
 impl Supervisor {

@@ -173,6 +173,7 @@ impl Supervisor {
                 // At the end of the turn.
                 Due::Store => {}
                 Due::Descriptors => self.relay.retry_store(),
+                Due::LeftGroups => self.remove_left_groups(),
                 Due::Keeper => self.keeper_tells(),
             }
         }
@@ -197,6 +198,7 @@ impl Supervisor {
                 self.start(task, run);
             } else if !self.start_next_exec() && !self.follow_keeper() {
                 self.retry_descriptors();
+                self.look_for_left_groups();
                 return self.take_down_at_leisure();
             }
         }

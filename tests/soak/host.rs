@@ -210,6 +210,9 @@ impl Drop for Host {
         }
         if std::thread::panicking() {
             let _ = std::io::stderr().write_all(self.last_log().as_bytes());
+            let copy = concat!(env!("CARGO_TARGET_TMPDIR"), "/soak.log");
+            let copied = std::fs::copy(self.path("log"), copy);
+            eprintln!("\nthe whole log: {copy} {copied:?}");
         }
     }
 }

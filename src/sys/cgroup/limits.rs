@@ -28,6 +28,8 @@ pub(crate) struct Limits {
     pub(super) runs: Ordered<String, Vec<usize>>,
     /// Groups that were in use when they were to be removed.
     left: Vec<PathBuf>,
+    /// Something was added to them.
+    left_is_new: bool,
     /// The controllers that count in every group of the tree.
     pub(super) tree_counts: Vec<Controller>,
 }
@@ -406,19 +408,31 @@ impl Limits {
 
     /// Removes the v1 groups of a run in which nothing lives any more, and says which could not be.
     pub(crate) fn remove(&mut self, run: &str) -> Vec<(PathBuf, Errno)> {
-        self.left.retain(|group| matches!(super::v1::remove(group), Err(Errno::EBUSY)));
+        self.remove_left();
         let mut failed = Vec::new();
         for index in self.runs.remove(run).unwrap_or_default() {
             let Some(branch) = self.branches.get(index) else { continue };
             if let Err(errno) = branch.remove_group(run) {
                 let path = branch.path().join(run);
                 if errno == Errno::EBUSY {
+                    self.left_is_new = true;
                     self.left.push(path.clone());
                 }
                 failed.push((path, errno));
             }
         }
         failed
+    }
+
+    /// Tries once more to remove the v1 groups that something was still in. False: none is left.
+    pub(crate) fn remove_left(&mut self) -> bool {
+        self.left.retain(|group| matches!(super::v1::remove(group), Err(Errno::EBUSY)));
+        !self.left.is_empty()
+    }
+
+    /// Whether there are more of them than when this was last asked.
+    pub(crate) fn take_new_left(&mut self) -> bool {
+        std::mem::take(&mut self.left_is_new)
     }
 
     /// The controllers with which limits can probably be enforced, without making anything but for
