@@ -306,8 +306,25 @@ pub(crate) fn set_appending(file: &OwnedFd, on: bool) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_SETFL(flags)).map(drop)
 }
 
-/// The last bytes of an open file of this size, as many as fit; less where it cannot be read.
-pub(crate) fn tail<'b>(file: &OwnedFd, size: u64, buffer: &'b mut [u8]) -> &'b [u8] {
+/// Bytes after the last line end of an open file of this size, 0 where it cannot be read. `None`:
+/// they are `most` or more.
+pub(crate) fn last_line(file: &OwnedFd, size: u64, most: usize, buffer: &mut [u8]) -> Option<u64> {
+    let mut line = 0;
+    while line < most as u64 {
+        let part = tail(file, size.saturating_sub(line), buffer);
+        if let Some(at) = part.iter().rposition(|&byte| byte == b'\n') {
+            return Some(line + (part.len() - at - 1) as u64);
+        }
+        if part.is_empty() {
+            return Some(line);
+        }
+        line += part.len() as u64;
+    }
+    None
+}
+
+/// The last bytes before this place in an open file, as many as fit; less where it cannot be read.
+fn tail<'b>(file: &OwnedFd, size: u64, buffer: &'b mut [u8]) -> &'b [u8] {
     let start = size.saturating_sub(buffer.len() as u64);
     let mut read = || {
         let reader = reopen(file.as_fd(), OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;

@@ -5,8 +5,8 @@ use super::look::Look;
 use crate::sys::pipe::{self, Ids};
 use crate::sys::sink::{self, FileIdentity, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
-    RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_TURN_TIME, SINK_LOG_EVERY, SINK_RETRY_FIRST,
-    SINK_RETRY_MAX, SLOW_WRITE,
+    RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_TURN_BYTES, RELAY_TURN_TIME, SINK_LOG_EVERY,
+    SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
 };
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
@@ -319,9 +319,9 @@ impl RotatedFile {
     fn know_line(&mut self, bytes: usize, buffer: &mut [u8]) -> Result<(), Errno> {
         let room = self.max_size.saturating_sub(self.fill.size);
         if self.line_unknown && room < (bytes + RELAY_BUFFER_BYTES) as u64 {
-            let mut end = Fill::default();
-            end.add(sink::tail(self.fd()?, self.fill.size, buffer));
-            self.fill.line = end.line;
+            // What has no line end in a mebibyte is no text: it may be cut anywhere.
+            let line = sink::last_line(self.fd()?, self.fill.size, RELAY_TURN_BYTES, buffer);
+            self.fill.line = line.unwrap_or(self.fill.size);
             self.line_unknown = false;
         }
         Ok(())

@@ -61,6 +61,21 @@ fn bulk_is_rotated_exactly() {
 }
 
 #[test]
+fn bulk_without_lines_fills_files_exactly() {
+    let max_size = 1 << 20;
+    let mut rig = Rig::new(|path| rotated(path, max_size, 10, Numbering::Count));
+    let writer = rig.run(|mut end| {
+        for _ in 0..80 {
+            end.write_all(&[b'x'; 64 << 10]).expect("write");
+        }
+    });
+    rig.join(writer);
+    rig.finish();
+    let sizes: Vec<usize> = kept(&rig).iter().map(|(_, data)| data.len()).collect();
+    assert_eq!(sizes, [max_size as usize; 5]);
+}
+
+#[test]
 fn small_files_are_counted_exactly() {
     rotates_exactly(Numbering::Count, 1 << 20, 10_000, 3000);
     rotates_exactly(Numbering::Shift, 1 << 18, 3000, 100);
