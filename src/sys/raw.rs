@@ -71,8 +71,8 @@ struct OpenHow {
 const OPEN_TRIES: u32 = 1000;
 
 /// openat2(2): `flags` are those of open(2), closed at an exec; `resolve` is RESOLVE_*. The kernel
-/// answers EAGAIN where `..` met a rename or a mount anywhere on the system: it is tried again then,
-/// for milliseconds at most.
+/// answers EAGAIN where `..` met a rename or a mount anywhere on the system: tried again then, for
+/// milliseconds at most.
 pub(super) fn openat2(directory: usize, path: &CStr, flags: i32, resolve: u64) -> Answer {
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
     let pointer = std::ptr::from_ref(&how) as usize;
