@@ -337,12 +337,13 @@ fn ten_thousand_tasks_are_no_burden() {
                 "time_us": 1, "total": total })
     };
     let daemon = Daemon::start(move |method, _| match method {
-        "List" => (0..10)
-            .map(|part| {
-                let tasks: Vec<Value> = (part * 1000..(part + 1) * 1000).map(status).collect();
-                json!({ "tasks": tasks, "sequence": 7 })
-            })
-            .collect(),
+        "List" => {
+            // Figures that come before would be those of unknown tasks.
+            std::thread::sleep(Duration::from_millis(500));
+            let part =
+                |part: u32| (part * 1000..(part + 1) * 1000).map(status).collect::<Vec<Value>>();
+            (0..10).map(|n| json!({ "tasks": part(n), "sequence": 7 })).collect()
+        }
         // The last reply of a stream that goes on never comes.
         "Stats" => {
             let stats: Vec<Value> = (0..10_000).map(stats).collect();

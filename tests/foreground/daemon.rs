@@ -34,7 +34,7 @@ fn it_says_what_happens_and_stops_its_tasks_in_the_end() {
     running.signal("USR1");
     running.expect("loop_max_us=");
     running.signal("USR2");
-    running.expect("not available yet");
+    running.expect("has taken over from");
     running.signal("TERM");
     assert_eq!(running.exit_code(), Some(0));
     assert!(!is_alive(&pid));

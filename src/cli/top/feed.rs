@@ -23,6 +23,8 @@ const LOG_LINES: u32 = 200;
 pub(super) struct Feed {
     socket: PathBuf,
     links: Vec<Link>,
+    /// How often figures are wanted, until they are asked for.
+    interval_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -69,10 +71,9 @@ enum Next {
 impl Feed {
     /// Begins to ask for all tasks and their figures, each so often.
     pub(super) fn open(socket: PathBuf, interval: Duration) -> Result<Feed, Failure> {
-        let mut feed = Feed { socket, links: Vec::new() };
-        feed.ask(Purpose::List(Vec::new()), "List", &json!({}))?;
         let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        feed.ask(Purpose::Stats, "Stats", &json!({ "interval_ms": interval }))?;
+        let mut feed = Feed { socket, links: Vec::new(), interval_ms: Some(interval) };
+        feed.ask(Purpose::List(Vec::new()), "List", &json!({}))?;
         Ok(feed)
     }
 
@@ -125,6 +126,7 @@ impl Feed {
                 Next::Ask(purpose, method, parameters) => {
                     link.purpose = purpose;
                     link.connection.send(method, &parameters)?;
+                    self.begin_figures(model);
                 }
             }
         }
@@ -133,6 +135,15 @@ impl Feed {
             give_up(&mut link.purpose, failure, model)?;
         }
         Ok(open)
+    }
+
+    /// Asks for the figures, once all tasks are known: those of others would be lost.
+    fn begin_figures(&mut self, model: &mut Model) {
+        if model.listed
+            && let Some(interval) = self.interval_ms.take()
+        {
+            self.ask_or_tell(Purpose::Stats, "Stats", &json!({ "interval_ms": interval }), model);
+        }
     }
 
     /// Asks for what the tasks on the screen lack, one at a time.
