@@ -38,9 +38,11 @@ pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
 pub const RELAY_BULK_BYTES: usize = 256 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
-/// How long all streams together may move bytes in one turn, so that calls are answered meanwhile:
-/// a disk that is slow uses it up sooner than the bytes.
-pub const RELAY_TURN_TIME: Duration = Duration::from_millis(5);
+/// How long all streams together may move bytes in one turn, so that calls are answered and lines
+/// of others moved meanwhile: a disk that is slow uses it up sooner than the bytes.
+pub const RELAY_TURN_TIME: Duration = Duration::from_millis(1);
+/// A file that takes longer for one call is given little at a time from then on.
+pub const RELAY_SLOW_CALL: Duration = Duration::from_millis(5);
 /// From this many waiting bytes on, splice is cheaper than read and write.
 pub const SPLICE_BYTES_MIN: usize = 16 << 10;
 /// A pipe that was seen full grows to this (the unprivileged pipe-max-size of the kernel).

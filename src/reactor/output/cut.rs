@@ -79,8 +79,20 @@ fn first_line(data: &[u8]) -> usize {
 
 /// The place after the last line end, 0 where there is none.
 fn after_last_line_end(data: &[u8]) -> usize {
-    data.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)
+    let mut end = data.len();
+    for part in data.rchunks(SEARCH_BYTES) {
+        end -= part.len();
+        // Many times as quick as to look at each byte from the end.
+        if part.contains(&b'\n') {
+            let at = part.iter().rposition(|&byte| byte == b'\n');
+            return at.map_or(0, |at| end + at + 1);
+        }
+    }
+    0
 }
+
+/// Most lines are shorter: one such part has the end of one.
+const SEARCH_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +135,16 @@ mod tests {
             rest = tail;
         }
         chunks
+    }
+
+    #[test]
+    fn the_last_line_end_is_found_wherever_it_is() {
+        let mut data = vec![b'x'; 3 * SEARCH_BYTES - 36];
+        assert_eq!(after_last_line_end(&data), 0);
+        for at in [0, 1, 475, 476, 477, 987, 988, data.len() - 1] {
+            data[at] = b'\n';
+            assert_eq!(after_last_line_end(&data), at + 1);
+        }
     }
 
     #[test]

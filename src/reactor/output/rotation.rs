@@ -5,7 +5,7 @@ use super::look::Look;
 use crate::sys::pipe::{self, Ids};
 use crate::sys::sink::{self, FileIdentity, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
-    RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_TURN_BYTES, RELAY_TURN_TIME, SINK_LOG_EVERY,
+    RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_SLOW_CALL, RELAY_TURN_BYTES, SINK_LOG_EVERY,
     SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
 };
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
@@ -407,7 +407,7 @@ impl RotatedFile {
 
     fn note_time(&mut self, begun: Instant, bytes: usize) {
         let took = begun.elapsed();
-        self.slow |= took > RELAY_TURN_TIME;
+        self.slow |= took > RELAY_SLOW_CALL;
         if took > SLOW_WRITE && self.may_tell_slow() {
             self.trouble().slow_said = Some(begun);
             log::warn!(
