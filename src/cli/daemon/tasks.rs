@@ -129,7 +129,9 @@ impl Tasks {
             return Err(ReloadRefusal::ShuttingDown);
         };
         let tasks = task_file::load(file).map_err(|problems| {
-            problems.iter().for_each(|problem| log::error!("{problem}"));
+            for problem in &problems {
+                problem.to_string().lines().for_each(|line| log::error!("{line}"));
+            }
             log::error!("nothing was changed, since the task file cannot be");
             refusal(&problems)
         })?;
