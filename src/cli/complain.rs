@@ -4,8 +4,8 @@ use super::table::printable;
 use std::fmt::Display;
 use std::io::Write;
 
-/// Writes `ostler: VERB: WHY` without control characters, whatever somebody has put into a name or a
-/// path; further lines are indented, so that none of them looks like another message. Where
+/// Writes `ostler: VERB: WHY` without control characters, whatever somebody has put into a name or
+/// a path; further lines are indented, so that none of them looks like another message. Where
 /// standard error is closed there is nobody to tell.
 pub(crate) fn complain(verb: &str, why: impl Display) {
     let mut text = String::new();
