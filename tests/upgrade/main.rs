@@ -4,6 +4,7 @@
 mod clients;
 mod failures;
 mod fixture;
+mod foreground;
 mod load;
 mod managers;
 mod programs;
