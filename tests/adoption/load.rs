@@ -2,6 +2,7 @@
 //!
 //! `OSTLER_WRITERS=500 OSTLER_KILLS=50` makes it so many; a keeper takes its time between them.
 
+use crate::calls::Calls;
 use crate::fixture::{Life, lines};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Very many tasks are taken over at once.
 
-use crate::fixture::{Life, lives};
+use crate::calls::{Calls, lives};
+use crate::fixture::Life;
 use ostler::control::Client;
 use serde_json::json;
 use std::time::{Duration, Instant};

@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/machine.rs"]
+mod machine;
+
 mod descriptors;
 mod exits;
 mod fixture;

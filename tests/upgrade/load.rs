@@ -1,5 +1,6 @@
 //! Twenty upgrades in a row while everything goes on.
 
+use crate::calls::Calls;
 use crate::fixture::Node;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,13 @@
 //! A daemon that goes on as another program: the same process, its tasks and its clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/calls.rs"]
+mod calls;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/executable.rs"]
+mod executable;
+
 mod clients;
 mod failures;
 mod fixture;
