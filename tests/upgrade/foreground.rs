@@ -1,10 +1,11 @@
 //! `ostler up` that goes on as another program.
 
-use crate::fixture::{PATIENCE, PROGRAM, lives, wait_for, write_program};
+use crate::calls::{Calls, PATIENCE, lives, wait_for};
+use crate::executable::write_executable;
+use crate::fixture::PROGRAM;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ostler::control::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -77,10 +78,6 @@ impl Up {
         }
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -91,22 +88,6 @@ impl Up {
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it lives");
-    }
-
-    /// Its socket, as it has said itself.
-    fn socket(&self) -> PathBuf {
-        self.expect(" ps\n", 1);
-        let said = self.said();
-        let path = said.split_once("--socket ").and_then(|(_, rest)| rest.split_once(" ps\n"));
-        path.expect("a hint").0.into()
-    }
-
-    #[track_caller]
-    fn call(&self, method: &str, parameters: Value) -> Value {
-        let mut client = Client::connect(self.socket()).expect("it listens");
-        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let reply = client.call(&format!("org.ostler.{method}"), parameters);
-        reply.unwrap_or_else(|error| panic!("{method}: {error}; {}{}", self.said(), self.log()))
     }
 
     /// Goes on as another program for the nth time, by signal or by call.
@@ -122,8 +103,7 @@ impl Up {
     }
 
     fn pid_of(&self, task: &str) -> u64 {
-        let status = self.call("Inspect", json!({"name": task}))["status"].take();
-        status["pid"].as_u64().expect("it runs")
+        self.inspect(task)["pid"].as_u64().expect("it runs")
     }
 
     /// The exit code, and all that it has said.
@@ -137,6 +117,20 @@ impl Up {
         // The reader holds one of both for as long as there is more.
         wait_for("the end of what it says", || Arc::strong_count(&self.said) == 1);
         (status.and_then(|status| status.code()), self.said())
+    }
+}
+
+impl Calls for Up {
+    /// As it has said itself.
+    fn socket(&self) -> PathBuf {
+        self.expect(" ps\n", 1);
+        let said = self.said();
+        let path = said.split_once("--socket ").and_then(|(_, rest)| rest.split_once(" ps\n"));
+        path.expect("a hint").0.into()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 }
 
@@ -272,10 +266,10 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     let up = Up::start_by(&program, directory, &shell("counter", COUNTER, ""), &[]).listen();
     up.expect("counter | line 1\n", 1);
     let pid = up.pid_of("counter");
-    write_program(&program, b"#!/bin/sh\necho no such verb >&2\nexit 2\n");
-    let mut client = Client::connect(up.socket()).expect("it listens");
-    let refused = client.call("org.ostler.Upgrade", json!({})).expect_err("refused").to_string();
-    assert!(refused.contains("no such verb"), "{refused}");
+    write_executable(&program, b"#!/bin/sh\necho no such verb >&2\nexit 2\n");
+    let (error, why) = up.refusal("Upgrade", json!({}));
+    assert_eq!(error, "org.ostler.UpgradeFailed");
+    assert!(why["reason"].as_str().is_some_and(|why| why.contains("no such verb")), "{why}");
     assert!(up.log().contains("upgrade failed"), "{}", up.log());
     assert_eq!(up.pid_of("counter"), pid);
     std::fs::remove_file(&program).expect("removed");

@@ -12,6 +12,7 @@ mod clients;
 mod failures;
 mod fixture;
 mod foreground;
+mod injected;
 mod load;
 mod managers;
 mod programs;
