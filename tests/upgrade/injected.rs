@@ -80,7 +80,7 @@ fn sinks(node: &Node) -> [(&'static str, Value); 2] {
 }
 
 /// Holds the FIFO open for both, so that it outlives daemons, and reads the lines up to the last.
-fn read_fifo(path: PathBuf) -> JoinHandle<String> {
+pub(crate) fn read_fifo(path: PathBuf) -> JoinHandle<String> {
     let fifo = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("a FIFO");
     std::thread::spawn(move || {
         let (mut fifo, mut text, mut buffer) = (fifo, Vec::new(), vec![0; 4096]);

@@ -6,6 +6,9 @@
 //! kind that it does not know it refuses, since there is something that it would lose.
 
 mod connections;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod reactor;
 mod streams;
 mod upgraded;
