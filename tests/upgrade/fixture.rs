@@ -54,11 +54,19 @@ impl Node {
 
     /// The daemon has been killed: starts the next one.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
+        self.follow_with(command(Path::new(PROGRAM), self.directory.path(), flags));
+    }
+
+    /// The same by this command.
+    pub(crate) fn follow_with(&mut self, mut command: Command) {
         self.daemon.wait().expect("reaped");
-        let mut command = command(Path::new(PROGRAM), self.directory.path(), flags);
         self.daemon = command.spawn().expect("the daemon starts");
         wait_for("the daemon listens", || UnixStream::connect(self.path("sock")).is_ok());
         self.call("Version", json!({}));
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.daemon.try_wait().expect("a child").is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -11,6 +11,8 @@ mod executable;
 mod clients;
 mod failures;
 mod fixture;
+mod foreground;
+mod injected;
 mod load;
 mod managers;
 mod programs;
