@@ -132,10 +132,11 @@ fn a_set_user_id_program_gives_nothing_then() {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let program = directory.path().join("id");
     // By another process: a child of another thread could have it open for writing (ETXTBSY).
-    let mut install = std::process::Command::new("install");
-    install.args(["-m4755".as_ref(), "/usr/bin/id".as_ref(), program.as_path()]);
-    assert!(install.status().unwrap().success());
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copied = std::process::Command::new("cp").arg("/usr/bin/id").arg(&program).status();
+    assert!(copied.unwrap().success());
+    for (path, mode) in [(directory.path(), 0o755), (&program, 0o4755)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
     let spec = as_stranger(task(program.to_str().unwrap(), &["-u"]));
     for way in WAYS {
         if output(way, &spec) != "0\n" {
