@@ -4,7 +4,6 @@
 use crate::calls::{Calls, wait_for};
 use crate::fixture::{Node, PROGRAM, command};
 use crate::load::{WRITER, check, rotated};
-use ostler::control::Client;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -52,15 +51,15 @@ impl Faulty {
         Faulty { node: Node::run(directory, command), fault, flags: flags.to_vec() }
     }
 
-    /// Upgrades, and starts the next daemon where the program has not survived that. Whether it has.
+    /// Upgrades, and starts the next daemon where the program has ended over that. Whether it goes
+    /// on.
     fn upgrade(&mut self) -> bool {
         // The connection is lost with a program that ends, and may be with one that goes on.
         let _ = self.node.client().call("org.ostler.Upgrade", json!({}));
         let mut ended = false;
         wait_for("it serves or has ended", || {
             ended = self.node.has_ended();
-            let client = || Client::connect(self.node.socket()).ok();
-            ended || client().is_some_and(|mut c| c.call("org.ostler.Version", json!({})).is_ok())
+            ended || self.node.serves()
         });
         if ended {
             let command = daemon(self.node.directory.path(), &self.flags);

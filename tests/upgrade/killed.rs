@@ -1,5 +1,5 @@
-//! A daemon that is killed at some moment of an upgrade: before the exec, behind it, in between. The
-//! next one adopts; every line is there once, and every exit code is right.
+//! A daemon that is killed at some moment of an upgrade: before the exec, behind it, in between.
+//! The next one adopts; every line is there once, and every exit code is right.
 
 use crate::calls::{Calls, lives, wait_for};
 use crate::fixture::{Node, PROGRAM, command};
