@@ -48,7 +48,7 @@ pub use handle::{Disconnected, Handle};
 #[cfg(feature = "cli")]
 pub(crate) use handover::{
     HandedAsking, HandedExec, HandedHeld, HandedInit, HandedOutput, HandedOver, HandedRun,
-    HandedSource, HandedStream, HandedSupervisor, HandedTail, TakenExecs,
+    HandedSink, HandedSource, HandedStream, HandedSupervisor, HandedTail, TakenExecs,
 };
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
 #[cfg(feature = "stats")]

@@ -39,8 +39,9 @@ const ORDERS: [&str; 4] =
 #[test]
 fn strangers_are_ignored_and_what_they_send_is_closed() {
     let mut kept = Kept::start();
+    let before = kept.descriptors() + 1;
     kept.ask(&["store", "mine", "x", "FDPOLL=0"]);
-    let before = kept.descriptors();
+    kept.await_descriptors(before);
     let mut users = vec![None];
     if nix::unistd::geteuid().is_root() {
         users.push(Some("65534"));

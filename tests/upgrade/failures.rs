@@ -150,6 +150,6 @@ fn a_daemon_that_ends_does_not_go_on() {
     let parameters = json!({"stop_tasks": true, "grace_ms": 3000});
     let call = std::thread::spawn(move || ending.call("org.ostler.Shutdown", parameters));
     node.until("slow", |status| status["state"] == "stopping");
-    assert_eq!(node.failed_upgrade(), "the daemon is ending");
+    assert_eq!(node.failed_upgrade(), "it is ending");
     call.join().expect("joined").expect("ended");
 }

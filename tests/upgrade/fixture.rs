@@ -54,11 +54,28 @@ impl Node {
 
     /// The daemon has been killed: starts the next one.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
+        self.follow_with(command(Path::new(PROGRAM), self.directory.path(), flags));
+    }
+
+    /// The same by this command.
+    pub(crate) fn follow_with(&mut self, mut command: Command) {
         self.daemon.wait().expect("reaped");
-        let mut command = command(Path::new(PROGRAM), self.directory.path(), flags);
         self.daemon = command.spawn().expect("the daemon starts");
-        wait_for("the daemon listens", || UnixStream::connect(self.path("sock")).is_ok());
-        self.call("Version", json!({}));
+        wait_for("the daemon serves", || {
+            assert!(!self.has_ended(), "{}", self.log());
+            self.serves()
+        });
+    }
+
+    /// Whether calls are answered. To be connected is not enough: a child of a daemon that was
+    /// killed may have its socket until its exec.
+    pub(crate) fn serves(&self) -> bool {
+        let client = Client::connect(self.socket()).ok();
+        client.is_some_and(|mut client| client.call("org.ostler.Version", json!({})).is_ok())
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.daemon.try_wait().expect("a child").is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -8,10 +8,22 @@ mod calls;
 #[path = "../common/executable.rs"]
 mod executable;
 
+#[allow(dead_code, reason = "the tests of the foreground use more of it")]
+#[path = "../foreground/shell.rs"]
+mod shell;
+#[allow(dead_code, reason = "the tests of the foreground use more of it")]
+#[path = "../foreground/support.rs"]
+mod support;
+
 mod clients;
 mod failures;
 mod fixture;
+mod foreground;
+mod injected;
+mod killed;
 mod load;
 mod managers;
+mod passed;
 mod programs;
 mod tasks;
+mod terminals;

@@ -27,6 +27,7 @@ pub(crate) struct RunArguments {
 /// Run the tasks of a file in the foreground
 ///
 /// Their output is prefixed by the task's name. Ctrl-C stops all in order, a second one kills.
+/// USR2, or `ostler upgrade` at its socket, goes on with the program that is on disk by now.
 #[derive(Args, Debug)]
 pub(crate) struct UpArguments {
     /// Task file (TOML)
@@ -145,15 +146,15 @@ pub(crate) struct CheckArguments {
     pub(crate) file: PathBuf,
 }
 
-/// Say whether this program could take over from a running daemon
+/// Say whether this program could take over from a running daemon or `up`
 ///
-/// A daemon asks this before an upgrade, with its state on standard input.
+/// A daemon or an `up` asks this before an upgrade, with its state on standard input.
 #[derive(Args, Debug)]
 pub(crate) struct TakeOverArguments {
     /// Only say so
     #[arg(long, required = true)]
     pub(crate) check: bool,
-    /// The arguments of the daemon
+    /// Its arguments, with the verb
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) words: Vec<OsString>,
 }
