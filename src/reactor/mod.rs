@@ -235,7 +235,8 @@ impl Supervisor {
         let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
-        let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
+        let (mode, own_process) = (options.cgroup, options.own_process);
+        let groups = Groups::new(mode, own_process, cgroup::mounted(), &instance);
         Ok(Supervisor {
             looks: Looks::new(options.own_process),
             options,

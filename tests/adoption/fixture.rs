@@ -13,6 +13,8 @@ use tempfile::TempDir;
 pub(crate) struct Life {
     pub(crate) directory: TempDir,
     flags: Vec<String>,
+    /// The cgroup that daemons begin in, where that is not ours.
+    pub(crate) group: Option<PathBuf>,
     /// Under a keeper, that.
     daemon: Option<Child>,
     lives: u32,
@@ -36,7 +38,7 @@ impl Life {
     pub(crate) fn unborn(flags: &[&str]) -> Life {
         let directory = tempfile::tempdir().expect("a directory");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Life { directory, flags, daemon: None, lives: 0, kept: false, kept_daemon: 0 }
+        Life { directory, flags, group: None, daemon: None, lives: 0, kept: false, kept_daemon: 0 }
     }
 
     /// Under a keeper.
@@ -67,9 +69,18 @@ impl Life {
     /// A daemon with another socket, or none.
     pub(crate) fn command_on(&self, socket: &str) -> Command {
         let program = env!("CARGO_BIN_EXE_ostler");
-        let mut command = Command::new(program);
+        let mut command = match &self.group {
+            None => Command::new(program),
+            Some(group) => {
+                let mut shell = Command::new("/bin/sh");
+                let line = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.display());
+                shell.args(["-c", &line, "sh", program]);
+                shell
+            }
+        };
         if self.kept {
-            command.args(["keeper", "--", program]);
+            // These kill it again and again.
+            command.args(["keeper", "--restart-max-delay", "250ms", "--", program]);
         }
         command.arg("daemon").arg("--socket").arg(socket);
         command.arg("--state").arg(self.path("state")).args(&self.flags);

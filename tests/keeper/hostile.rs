@@ -4,7 +4,7 @@ use crate::fixture::Kept;
 use std::process::Command;
 
 /// The address of the keeper's socket, as the daemon has it.
-fn address(kept: &Kept) -> String {
+pub(crate) fn address(kept: &Kept) -> String {
     let environment = std::fs::read(format!("/proc/{}/environ", kept.pid)).unwrap();
     let environment = String::from_utf8(environment).unwrap();
     let found = environment.split('\0').find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET="));

@@ -9,14 +9,17 @@ mod machine;
 mod descriptors;
 mod exits;
 mod fixture;
+mod flood;
 mod hostile;
 mod life;
 mod manager;
 mod node;
+mod scarce;
 mod size;
 #[path = "../foreground/support.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 mod tasks;
+mod times;
 mod unit;
 mod vm;

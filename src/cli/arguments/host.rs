@@ -1,7 +1,7 @@
 //! Arguments of the verbs that supervise tasks themselves.
 
 use super::task::TaskFlags;
-use crate::cli::units::parse_duration;
+use crate::cli::units::{parse_duration, parse_positive_duration};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -120,15 +120,18 @@ pub(crate) enum CgroupChoice {
 /// Keep descriptors and exit statuses for a daemon, and restart it
 ///
 /// Where no systemd does it: `ostler keeper -- ostler daemon --state DIR`. When the daemon dies it
-/// is started again after 0.1 s, then 0.2 s, up to 15 s; its tasks run on meanwhile, and neither
-/// their output nor how they ended is lost. TERM, INT, QUIT and ABRT end the daemon and then the
-/// keeper; HUP, USR1 and USR2 are passed on.
+/// is started again after 0.1 s, then 0.2 s, doubled up to 15 s; its tasks run on meanwhile, and
+/// neither their output nor how they ended is lost. TERM, INT, QUIT and ABRT end the daemon and
+/// then the keeper; HUP, USR1 and USR2 are passed on.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit code: the daemon's own when it was meant to end, 0 after a clean end; \
                         126 or 127 where it cannot be executed."
 )]
 pub(crate) struct KeeperArguments {
+    /// The longest pause before a daemon that has died is started again [default: 15s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
+    pub(crate) restart_max_delay: Option<Duration>,
     /// The daemon and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
