@@ -4,7 +4,7 @@ use crate::fixture::Life;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStdout, Command, Stdio};
 
-/// Listens at a path, and is gone; a child of it has the socket for so long.
+/// Listens at a path, and is gone; a child of it has the socket for so long, and the pipe.
 fn orphan(life: &Life, seconds: &str) -> ChildStdout {
     let script = "import os, socket, sys, time
 s = socket.socket(socket.AF_UNIX)
