@@ -1,5 +1,6 @@
 //! The relay on real pipes, FIFOs and files, driven by a small loop.
 
+mod crowd;
 mod ending;
 mod fifo;
 mod file;
@@ -124,6 +125,7 @@ impl Rig {
                     self.relay.source_ready(key, event.is_readable(), event.is_read_closed());
                 }
                 Some(Owner::Target(key)) => self.relay.target_ready(key),
+                Some(Owner::Crowd) => self.relay.crowd_ready(),
                 other => panic!("whose is {other:?}"),
             }
         }
