@@ -48,6 +48,11 @@ impl RotatedFile {
         self.resting.sparing
     }
 
+    #[cfg(test)]
+    pub(in crate::reactor::output) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Nothing is to be written for now: it stays open if its descriptor is below `until`. True: it
     /// was closed.
     pub(in crate::reactor::output) fn rest(&mut self, until: RawFd) -> bool {

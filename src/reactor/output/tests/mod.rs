@@ -5,9 +5,11 @@ mod ending;
 mod fifo;
 mod file;
 mod opening;
+mod resting;
 mod rotating;
 
 use super::stream::Waiting;
+use super::target::Target;
 use super::{ChildEnd, ChildEnds, Relay, RelayOptions};
 use crate::engine::Input;
 use crate::reactor::descriptor_store::DescriptorStore;
