@@ -3,6 +3,11 @@
 
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "common/executable.rs"]
+mod executable;
+
+use executable::copy_executable;
 use nix::errno::Errno;
 use nix::libc;
 use std::collections::BTreeMap;
@@ -144,10 +149,8 @@ impl Probe {
     fn new() -> Probe {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("probe");
-        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-        for path in [directory.path(), &program] {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-        }
+        copy_executable(std::env::current_exe().unwrap(), &program, 0o755);
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         Probe(directory)
     }
 

@@ -5,6 +5,7 @@ use super::client::{self, Session};
 use super::complain::complain;
 use super::failure::{Failure, OWN, UsageError};
 use super::output::report;
+use super::units::parse_positive_duration;
 use super::{check, completions, daemon, man, run, take_over, top, up};
 use crate::sys::own_program;
 use clap::error::ErrorKind;
@@ -12,12 +13,13 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The program: reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
-    if let Some(command) = kept_command(&words) {
-        return keep(command);
+    if let Some((command, longest_wait)) = kept_command(&words) {
+        return keep(command, longest_wait);
     }
     let words = signals_as_flags(words);
     // Before the flags are parsed, which the one that starts anew does as well.
@@ -57,7 +59,7 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
         Verb::Up(arguments) => up::up(UpArguments { socket, ..arguments }),
         Verb::Daemon(arguments) => daemon::daemon(DaemonArguments { socket, ..arguments }),
         Verb::Check(arguments) => check::check(arguments),
-        Verb::Keeper(arguments) => keep(&arguments.command),
+        Verb::Keeper(arguments) => keep(&arguments.command, arguments.restart_max_delay),
         verb => {
             let session = Session::new(name, json, socket);
             finish(&what, json, mirrors, ask(&session, verb))
@@ -65,18 +67,33 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The command of `ostler keeper COMMAND...`, found without the parser of flags: that would stay in
-/// the memory of a process that is to be small.
-fn kept_command(words: &[OsString]) -> Option<&[OsString]> {
-    let rest = words.strip_prefix(&[words.first()?.clone(), "keeper".into()])?;
+/// The command of `ostler keeper [--restart-max-delay D] COMMAND...`, and D, found without the
+/// parser of flags: that would stay in the memory of a process that is to be small. What is not
+/// like that is left to it.
+fn kept_command(words: &[OsString]) -> Option<(&[OsString], Option<Duration>)> {
+    const FLAG: &str = "--restart-max-delay";
+    let mut rest = words.strip_prefix(&[words.first()?.clone(), "keeper".into()])?;
+    let mut longest_wait = None;
+    if let Some(text) = rest.first()?.to_str().and_then(|word| word.strip_prefix(FLAG)) {
+        let text = match text.strip_prefix('=') {
+            Some(text) => text,
+            None if text.is_empty() => {
+                rest = rest.get(1..)?;
+                rest.first()?.to_str()?
+            }
+            None => return None,
+        };
+        longest_wait = Some(parse_positive_duration(text).ok()?);
+        rest = rest.get(1..)?;
+    }
     let dashed = rest.first()? == "--";
     let command = if dashed { rest.get(1..)? } else { rest };
     let is_command = dashed || !command.first()?.as_encoded_bytes().starts_with(b"-");
-    (is_command && !command.is_empty()).then_some(command)
+    (is_command && !command.is_empty()).then_some((command, longest_wait))
 }
 
-fn keep(command: &[OsString]) -> ExitCode {
-    match crate::keeper::keep(command) {
+fn keep(command: &[OsString], longest_wait: Option<Duration>) -> ExitCode {
+    match crate::keeper::keep(command, longest_wait) {
         Ok(code) => ExitCode::from(code),
         Err(why) => {
             complain("keeper", why);
@@ -228,5 +245,40 @@ mod tests {
             words("ostler --socket /x signal web -s RTMIN+3")
         );
         assert_eq!(changed("ostler kill -s HUP -- -X"), words("ostler kill -s HUP -- -X"));
+    }
+    #[test]
+    fn the_command_of_a_keeper_is_found_without_the_parser_of_flags() {
+        let find = |text: &str| {
+            let words: Vec<_> = format!("ostler {text}").split(' ').map(OsString::from).collect();
+            let found = kept_command(&words)?;
+            let command = found.0.iter().map(|word| word.to_str().unwrap());
+            Some((command.collect::<Vec<_>>().join(" "), found.1))
+        };
+        let found = |command: &str, millis: Option<u64>| {
+            Some((command.to_owned(), millis.map(Duration::from_millis)))
+        };
+        assert_eq!(find("keeper a -b"), found("a -b", None));
+        assert_eq!(
+            find("keeper -- a --restart-max-delay 1s"),
+            found("a --restart-max-delay 1s", None)
+        );
+        assert_eq!(find("keeper --restart-max-delay 1s a"), found("a", Some(1000)));
+        assert_eq!(find("keeper --restart-max-delay=500ms -- -a b"), found("-a b", Some(500)));
+        // All else is the parser's.
+        for other in [
+            "keeper",
+            "keeper --",
+            "keeper -x a",
+            "keeper --restart-max-delay",
+            "keeper --restart-max-delay x a",
+            "keeper --restart-max-delay 99ms a",
+            "keeper --restart-max-delay 1s",
+            "keeper --restart-max-delay 1s --",
+            "keeper --restart-max-delays 1s a",
+            "keeper --restart-max-delay 1s -x a",
+            "daemon keeper a",
+        ] {
+            assert_eq!(find(other), None, "{other}");
+        }
     }
 }

@@ -24,6 +24,7 @@ mod task_flags;
 mod top;
 mod units;
 mod up;
+mod upgrade;
 
 pub use dispatch::main;
 #[cfg(fuzzing)]

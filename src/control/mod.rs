@@ -32,6 +32,9 @@ mod wire;
 #[doc(hidden)]
 pub use calls::fuzzing;
 pub use client::{CallError, Client, Replies};
+#[cfg(all(fuzzing, feature = "cli"))]
+#[doc(hidden)]
+pub use handover::fuzzing as fuzzing_handover;
 pub use host_calls::{ReloadCall, ReloadRefusal, ReloadTicket, Reloaded};
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -1,12 +1,13 @@
 //! The daemon's socket: made for its users alone, taken over from a daemon that is gone.
 
+use crate::sys::peer::Peer;
 use crate::sys::unix_socket::DirectoryLock;
-use crate::sys::{inherited, trusted_path, unix_socket};
-use crate::vocabulary::cause;
+use crate::sys::{inherited, processes, trusted_path, unix_socket};
+use crate::vocabulary::{Pid, cause};
 use nix::errno::Errno;
 use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -186,6 +187,8 @@ const BIND_PATIENCE: Duration = Duration::from_secs(5);
 /// The loop may be waiting for it.
 const DROP_PATIENCE: Duration = Duration::from_millis(100);
 const TURN_PAUSE: Duration = Duration::from_millis(5);
+/// Making a process takes milliseconds; as with the lock of a state directory.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes the directory unless it is there; one that is there is somebody's, and stays as it is.
 fn make_directory(directory: &Path, gid: Option<u32>) -> io::Result<()> {
@@ -245,17 +248,40 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let text = format!("make the socket {path:?}: something else is there");
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            log::info!("the socket {path:?} was left over by a daemon that is gone");
-            std::fs::remove_file(path)
+    let deadline = Instant::now() + ORPHAN_PATIENCE;
+    loop {
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                log::info!("the socket {path:?} was left over by a daemon that is gone");
+                return std::fs::remove_file(path);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(held) if is_orphaned(&held) && is_let_go(&held, deadline) => {}
+            // It answers, or it is too busy to: either way somebody is there.
+            _ => {
+                let text = format!("another daemon serves {path:?}");
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+            }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // It answers, or it is too busy to: either way somebody is there.
-        _ => {
-            let text = format!("another daemon serves {path:?}");
-            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
-        }
+    }
+}
+
+/// Whether the process is gone that listened here: a child of it may be on its way to its program,
+/// and has the socket until then.
+fn is_orphaned(socket: &UnixStream) -> bool {
+    let pid = Peer::of(socket.as_fd()).ok().and_then(|peer| Pid::new(peer.pid));
+    pid.is_some_and(|pid| !processes::exists(pid))
+}
+
+/// Waits for the end of who listens, which is that of a connection that nobody takes.
+fn is_let_go(mut connection: &UnixStream, deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() || connection.set_read_timeout(Some(left)).is_err() {
+        return false;
+    }
+    match connection.read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
     }
 }
 

@@ -58,12 +58,13 @@ const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::AB
 /// Signals that mean something to the daemon alone.
 const PASSED_ON: [Signal; 3] = [Signal::HUP, Signal::USR1, Signal::USR2];
 
-/// Runs a daemon until it is meant to end; the exit code then.
+/// Runs a daemon until it is meant to end; the exit code then. `longest_wait`: before it starts one
+/// that has died again, where that is not to be 15 s.
 ///
 /// # Errors
 /// What kept it from beginning, in words.
-pub(crate) fn keep(command: &[OsString]) -> Result<u8, String> {
-    let mut keeper = Keeper::new(command)?;
+pub(crate) fn keep(command: &[OsString], longest_wait: Option<Duration>) -> Result<u8, String> {
+    let mut keeper = Keeper::new(command, Restarts::new(longest_wait))?;
     keeper.start();
     loop {
         if let Daemon::Ended(code) = keeper.daemon {
@@ -125,7 +126,7 @@ enum Daemon {
 }
 
 impl Keeper {
-    fn new(command: &[OsString]) -> Result<Keeper, String> {
+    fn new(command: &[OsString], restarts: Restarts) -> Result<Keeper, String> {
         let failed = |what: &'static str| move |errno: Errno| format!("{what}: {}", errno.desc());
         let words: Option<Vec<CString>> = command.iter().map(|w| service::c_string(w)).collect();
         // First of all, since they are known by their numbers alone.
@@ -152,7 +153,7 @@ impl Keeper {
         let mut keeper = Keeper {
             command: words.ok_or("a word of the command has a NUL in it")?,
             daemon: Daemon::Ended(0),
-            restarts: Restarts::new(),
+            restarts,
             served: false,
             told: false,
             signals,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// The first wait before a restart, as systemd's RestartSec; doubled by each one that follows.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest: tasks may stand still meanwhile, since nobody reads their output.
+/// The longest, where nobody asks for another: tasks may stand still meanwhile, since nobody reads
+/// their output.
 const LONGEST: Duration = Duration::from_secs(15);
 /// A daemon that has lived for so long was well: the waits begin again.
 const WELL_AFTER: Duration = Duration::from_secs(30);
@@ -23,11 +24,13 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Restarts {
     wait: Duration,
+    longest: Duration,
 }
 
 impl Restarts {
-    pub(super) fn new() -> Restarts {
-        Restarts { wait: FIRST }
+    /// With waits up to `longest`, where that is given.
+    pub(super) fn new(longest: Option<Duration>) -> Restarts {
+        Restarts { wait: FIRST, longest: longest.unwrap_or(LONGEST).max(FIRST) }
     }
 
     /// A daemon has ended so, after it had lived for a while. `told`: it was told to end. `served`:
@@ -55,7 +58,7 @@ impl Restarts {
     /// It could not be started at all.
     pub(super) fn failed(&mut self) -> Next {
         let wait = self.wait;
-        self.wait = (wait * 2).min(LONGEST);
+        self.wait = (wait * 2).min(self.longest);
         Next::Restart(wait)
     }
 }
@@ -86,20 +89,35 @@ mod tests {
 
     #[test]
     fn waits_grow_until_a_daemon_was_well() {
-        let mut restarts = Restarts::new();
-        let mut after = |lived| match restarts.after(ExitStatus::Signaled(9), lived, false, true) {
-            Next::Restart(wait) => wait.as_millis(),
-            Next::End(code) => panic!("ended with {code}"),
-        };
+        let mut restarts = Restarts::new(None);
+        let mut after = |lived| wait(&mut restarts, lived);
         let waits: Vec<u128> = (0..9).map(|_| after(SOON)).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 15_000]);
         assert_eq!(after(WELL_AFTER), 100);
         assert_eq!(after(SOON), 200);
     }
 
+    /// In milliseconds.
+    fn wait(restarts: &mut Restarts, lived: Duration) -> u128 {
+        match restarts.after(ExitStatus::Signaled(9), lived, false, true) {
+            Next::Restart(wait) => wait.as_millis(),
+            Next::End(code) => panic!("ended with {code}"),
+        }
+    }
+
+    #[test]
+    fn waits_grow_no_longer_than_is_asked() {
+        for (longest, waits) in [(500, [100, 200, 400, 500, 500]), (100, [100; 5]), (0, [100; 5])] {
+            let mut restarts = Restarts::new(Some(Duration::from_millis(longest)));
+            let seen: Vec<u128> = (0..5).map(|_| wait(&mut restarts, SOON)).collect();
+            assert_eq!(seen, waits, "{longest}");
+            assert_eq!(wait(&mut restarts, WELL_AFTER), 100, "{longest}");
+        }
+    }
+
     #[test]
     fn what_was_meant_to_end_is_not_started_again() {
-        let next = |status, told, served| Restarts::new().after(status, SOON, told, served);
+        let next = |status, told, served| Restarts::new(None).after(status, SOON, told, served);
         assert_eq!(next(ExitStatus::Exited(0), false, true), Next::End(0));
         assert_eq!(next(ExitStatus::Signaled(15), false, true), Next::End(0));
         assert_eq!(next(ExitStatus::Exited(3), true, true), Next::End(3));

@@ -128,7 +128,8 @@ impl Supervisor {
             .map(|saved| (saved.identity.number, saved.run, saved.state, saved.containment))
             .collect();
         if same_boot && let Some(tree) = &tree {
-            self.groups.reuse(tree);
+            let is_needed = tasks.iter().any(|saved| saved.identity.cgroup().is_some());
+            self.groups.reuse(tree, is_needed);
         }
         let ids = self.engine.restore(self.now, tasks, same_boot);
         if !same_boot {

@@ -29,10 +29,13 @@ const RUN_BYTES: usize = 12;
 /// All groups of this supervisor.
 #[derive(Debug)]
 pub(super) struct Groups {
+    /// Of the supervisor, the same for all that go on with its tasks.
+    instance: String,
     mounted: Mounted,
     own_process: bool,
     wanted: bool,
     tree: Result<Option<Tree>, NoTree>,
+    /// The first launch has made sure that this process is where it is to be.
     moved: bool,
     pub(super) limits: Limits,
     watched: Slab<Watched>,
@@ -82,12 +85,18 @@ pub(super) enum Finish {
 }
 
 impl Groups {
-    pub(super) fn new(mode: CgroupMode, own_process: bool, mounted: Mounted) -> Groups {
+    pub(super) fn new(
+        mode: CgroupMode,
+        own_process: bool,
+        mounted: Mounted,
+        instance: &str,
+    ) -> Groups {
         let tree = match mode {
             CgroupMode::Never => Err(NoTree("not wanted".to_owned())),
             CgroupMode::Auto | CgroupMode::Require => Ok(None),
         };
         Groups {
+            instance: instance.to_owned(),
             mounted,
             own_process,
             wanted: mode != CgroupMode::Never,
@@ -153,8 +162,9 @@ impl Groups {
         (&mut self.limits, system(&self.mounted, &self.tree))
     }
 
-    /// Goes on with the tree of an earlier supervisor, where it is still there.
-    pub(super) fn reuse(&mut self, path: &Path) {
+    /// Goes on with the tree of an earlier supervisor, where it is still there. `is_needed`: tasks
+    /// may live in groups elsewhere.
+    pub(super) fn reuse(&mut self, path: &Path, is_needed: bool) {
         cgroup::sweep_v1(&self.mounted);
         match Tree::reuse(&self.mounted, path) {
             Ok(tree) => {
@@ -162,7 +172,12 @@ impl Groups {
                 self.tree = Ok(Some(tree));
             }
             // Then nothing lives in it.
-            Err(Errno::ENOENT) => {}
+            Err(Errno::ENOENT) => {
+                if is_needed {
+                    // The reason why there is none has been logged.
+                    let _ = self.tree();
+                }
+            }
             Err(errno) => log::warn!(
                 "the groups of tasks in {} are out of reach: {}",
                 path.display(),
@@ -179,7 +194,7 @@ impl Groups {
         if inside && let Some(home) = home {
             self.mounted.own = Some(home.to_owned());
         }
-        self.reuse(path);
+        self.reuse(path, true);
         if let Ok(Some(tree)) = &mut self.tree {
             tree.go_on(inside);
         }
@@ -225,11 +240,11 @@ impl Groups {
         // Cannot fail: a string takes all that it is given.
         let _ = write!(leaf, ".{run}");
         let Some(cgroup) = identity.cgroup() else { return leaf };
-        match (&self.tree, self.mounted.inside(cgroup)) {
-            (Ok(Some(tree)), Some(group)) => {
-                group.join(format!("{}.{leaf}", tree.name())).display().to_string()
+        match self.mounted.inside(cgroup) {
+            Some(group) => {
+                group.join(format!("ostler-{}.{leaf}", self.instance)).display().to_string()
             }
-            _ => leaf,
+            None => leaf,
         }
     }
 
@@ -243,7 +258,8 @@ impl Groups {
         {
             // A supervisor beside us took it for that of one that is gone, which it was once.
             log::warn!("{} was removed: tasks get a new one", tree.path().display());
-            (self.tree, self.moved) = (Ok(None), false);
+            self.forget_tree();
+            self.moved = false;
             self.move_in();
             return self.make_in_tree(leaf);
         }
@@ -317,13 +333,26 @@ impl Groups {
         }
     }
 
+    /// The next launch makes a tree, in which nothing is.
+    fn forget_tree(&mut self) {
+        self.tree = Ok(None);
+        self.limits.forget_tree();
+    }
+
     /// Moves a process of our own out of the way of its tasks' groups, before the first launch.
     fn move_in(&mut self) {
-        if self.moved || !self.own_process {
+        if self.moved {
             return;
         }
         self.moved = true;
-        if self.tree().is_err() {
+        if let Ok(Some(tree)) = &self.tree
+            && tree.is_reused()
+            && self.leaves().is_empty()
+        {
+            // Any supervisor beside us may remove it.
+            self.forget_tree();
+        }
+        if !self.own_process || self.tree().is_err() {
             return;
         }
         if let Ok(Some(tree)) = &mut self.tree

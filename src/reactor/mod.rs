@@ -48,7 +48,7 @@ pub use handle::{Disconnected, Handle};
 #[cfg(feature = "cli")]
 pub(crate) use handover::{
     HandedAsking, HandedExec, HandedHeld, HandedInit, HandedOutput, HandedOver, HandedRun,
-    HandedSource, HandedStream, HandedSupervisor, HandedTail, TakenExecs,
+    HandedSink, HandedSource, HandedStream, HandedSupervisor, HandedTail, TakenExecs,
 };
 pub use options::{CgroupMode, ExitNotification, Facts, Figures, LaunchWay, Options};
 #[cfg(feature = "stats")]
@@ -236,7 +236,8 @@ impl Supervisor {
         let kept_exits = manager.exits.map(|pipe| KeptExits::new(&poll, &pipe)).transpose()?;
         let instance = config.instance.clone();
         let engine = Engine::new(config);
-        let groups = Groups::new(options.cgroup, options.own_process, cgroup::mounted());
+        let (mode, own_process) = (options.cgroup, options.own_process);
+        let groups = Groups::new(mode, own_process, cgroup::mounted(), &instance);
         Ok(Supervisor {
             looks: Looks::new(options.own_process),
             options,

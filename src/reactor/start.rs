@@ -146,7 +146,14 @@ impl Supervisor {
         let limits = identity.resources().filter(|resources| !resources.is_unlimited());
         let required = self.options.cgroup == CgroupMode::Require || identity.cgroup().is_some();
         let leaf = self.groups.leaf(identity, run);
-        let placement = match self.groups.make(&leaf) {
+        let made = self.groups.make(&leaf);
+        if made.is_ok()
+            && let Err(error) = self.note_group()
+        {
+            self.discard_group(leaf);
+            return Err(error);
+        }
+        let placement = match made {
             // The group above may hold back whoever is in it.
             Ok(placement) if identity.cgroup().is_some() => {
                 return Ok(Placement::and_into(Some(placement), Vec::new(), true));

@@ -255,6 +255,11 @@ impl Supervisor {
             self.groups.prepare();
             self.note_tree();
         }
+        self.take_down_start()
+    }
+
+    /// What a later supervisor needs to find what is about to be started.
+    fn take_down_start(&mut self) -> Result<(), StartError> {
         self.take_down().map_err(|error| StartError {
             retry: true,
             ..start_error(
@@ -263,6 +268,11 @@ impl Supervisor {
                 "keep what is started in the state directory",
             )
         })
+    }
+
+    /// The same where a group was made, and may be in a tree that is not taken down yet.
+    pub(super) fn note_group(&mut self) -> Result<(), StartError> {
+        if self.note_tree() { self.take_down_start() } else { Ok(()) }
     }
 
     /// What tells a new process from every other one, where somebody wants to know later.
@@ -279,15 +289,16 @@ impl Supervisor {
         }
     }
 
-    /// Takes down where groups are made, before the first one is.
-    pub(super) fn note_tree(&mut self) {
-        let Some(keeping) = &mut self.keeping else { return };
-        let tree = self.groups.tree_path();
-        if tree.is_some() && tree != keeping.tree.as_deref() {
-            keeping.tree = tree.map(Path::to_owned);
-            if let Some(tree) = tree {
+    /// Takes down where groups are made, before the first one is. True: it is another place now.
+    pub(super) fn note_tree(&mut self) -> bool {
+        let Some(keeping) = &mut self.keeping else { return false };
+        match self.groups.tree_path() {
+            Some(tree) if Some(tree) != keeping.tree.as_deref() => {
+                keeping.tree = Some(tree.to_owned());
                 keeping.store.note(Note::Tree(tree));
+                true
             }
+            _ => false,
         }
     }
 }

@@ -221,11 +221,6 @@ impl Tree {
         Ok(())
     }
 
-    /// The last part of its path.
-    pub(crate) fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
     /// The tree's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -5,10 +5,70 @@
 use nix::errno::Errno;
 
 /// Fails where a test asked for it.
-#[cfg(not(test))]
+#[cfg(not(any(test, all(debug_assertions, feature = "cli"))))]
 #[inline(always)]
 pub(crate) fn check(_call: &'static str) -> Result<(), Errno> {
     Ok(())
+}
+
+/// From here to [`heed_no_more`] a program with debug assertions, which is what tests run, fails
+/// the call that the file says which `OSTLER_FAULT` names: `NTH ERRNO`. The name of the call is
+/// written behind that. One without them, as it is installed, knows no such variable.
+#[cfg(all(any(test, not(debug_assertions)), feature = "cli"))]
+#[inline(always)]
+pub(crate) fn heed() {}
+
+/// See [`heed`].
+#[cfg(all(any(test, not(debug_assertions)), feature = "cli"))]
+#[inline(always)]
+pub(crate) fn heed_no_more() {}
+
+#[cfg(all(not(test), debug_assertions, feature = "cli"))]
+pub(crate) use told::{check, heed, heed_no_more};
+
+#[cfg(all(not(test), debug_assertions, feature = "cli"))]
+mod told {
+    use super::Errno;
+    use std::io::Write;
+    use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+
+    const VARIABLE: &str = "OSTLER_FAULT";
+
+    /// Calls to go until the one that fails; 0: none does.
+    static LEFT: AtomicU64 = AtomicU64::new(0);
+    static ERRNO: AtomicI32 = AtomicI32::new(0);
+
+    pub(crate) fn heed() {
+        let text = std::env::var_os(VARIABLE).and_then(|path| std::fs::read_to_string(path).ok());
+        let text = text.unwrap_or_default();
+        let mut words = text.split_whitespace();
+        let nth = words.next().and_then(|nth| nth.parse().ok());
+        let errno = words.next().and_then(|errno| errno.parse().ok());
+        if let (Some(nth), Some(errno)) = (nth, errno) {
+            ERRNO.store(errno, Relaxed);
+            LEFT.store(nth, Relaxed);
+        }
+    }
+
+    pub(crate) fn heed_no_more() {
+        LEFT.store(0, Relaxed);
+    }
+
+    pub(crate) fn check(call: &'static str) -> Result<(), Errno> {
+        let left = LEFT.load(Relaxed);
+        if left == 0 {
+            return Ok(());
+        }
+        LEFT.store(left - 1, Relaxed);
+        if left > 1 {
+            return Ok(());
+        }
+        let path = std::env::var_os(VARIABLE).unwrap_or_default();
+        // A test that finds nothing there fails.
+        let file = std::fs::OpenOptions::new().append(true).open(path);
+        let _ = file.and_then(|mut file| write!(file, " {call}"));
+        Err(Errno::from_raw(ERRNO.load(Relaxed)))
+    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,17 @@ impl Identity {
         Identity { common, own, name: self.name.clone(), ..*self }
     }
 
+    /// The same with a stream that goes elsewhere.
+    #[cfg(feature = "cli")]
+    pub(crate) fn with_sink(&self, stream: StreamKind, sink: Sink) -> Identity {
+        let mut spec = self.spec().into_owned();
+        match stream {
+            StreamKind::Stdout => spec.stdout = Some(sink),
+            StreamKind::Stderr => spec.stderr = Some(sink),
+        }
+        Identity::new(self.name.clone(), self.number, self.created, spec)
+    }
+
     /// What this launch may share with others that are alike.
     pub(crate) fn common(&self) -> &Arc<TaskSpec> {
         &self.common

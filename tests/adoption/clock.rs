@@ -1,8 +1,9 @@
 //! The wall clock steps, and no deadline notices. Only in a virtual machine, whose clock is nobody
 //! else's.
 
-use crate::fixture::{Life, lines, wait_for};
-use crate::vm::IN_VM;
+use crate::calls::{Calls, wait_for};
+use crate::fixture::{Life, lines};
+use crate::machine::in_machine;
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ fn step_while_things_wait(seconds: i64) {
 
 #[test]
 fn a_step_of_the_wall_clock_moves_no_deadline() {
-    if std::env::var_os(IN_VM).is_none() {
+    if !in_machine() {
         println!("skipped: a_step_of_the_wall_clock_moves_no_deadline: not in a virtual machine");
         return;
     }

@@ -1,6 +1,7 @@
 //! Tasks that end while no daemon is there, or whose numbers became others'.
 
-use crate::fixture::{Life, lines, lives, wait_for};
+use crate::calls::{Calls, lives, wait_for};
+use crate::fixture::{Life, lines};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

@@ -1,6 +1,7 @@
 //! Daemons one after the other in one state directory.
 
-use ostler::control::{CallError, Client};
+use crate::calls::{Calls, shut_down, wait_for};
+use ostler::control::Client;
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longer than anything takes on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A state directory, and the daemon that uses it now.
 pub(crate) struct Life {
     pub(crate) directory: TempDir,
     flags: Vec<String>,
+    /// The cgroup that daemons begin in, where that is not ours.
+    pub(crate) group: Option<PathBuf>,
     /// Under a keeper, that.
     daemon: Option<Child>,
     lives: u32,
@@ -38,7 +38,7 @@ impl Life {
     pub(crate) fn unborn(flags: &[&str]) -> Life {
         let directory = tempfile::tempdir().expect("a directory");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Life { directory, flags, daemon: None, lives: 0, kept: false, kept_daemon: 0 }
+        Life { directory, flags, group: None, daemon: None, lives: 0, kept: false, kept_daemon: 0 }
     }
 
     /// Under a keeper.
@@ -69,9 +69,18 @@ impl Life {
     /// A daemon with another socket, or none.
     pub(crate) fn command_on(&self, socket: &str) -> Command {
         let program = env!("CARGO_BIN_EXE_ostler");
-        let mut command = Command::new(program);
+        let mut command = match &self.group {
+            None => Command::new(program),
+            Some(group) => {
+                let mut shell = Command::new("/bin/sh");
+                let line = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.display());
+                shell.args(["-c", &line, "sh", program]);
+                shell
+            }
+        };
         if self.kept {
-            command.args(["keeper", "--", program]);
+            // These kill it again and again.
+            command.args(["keeper", "--restart-max-delay", "250ms", "--", program]);
         }
         command.arg("daemon").arg("--socket").arg(socket);
         command.arg("--state").arg(self.path("state")).args(&self.flags);
@@ -185,52 +194,6 @@ impl Life {
         self.path(&format!("log.{}", self.lives))
     }
 
-    /// Of the last daemon.
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    pub(crate) fn client(&self) -> Client {
-        let client = Client::connect(self.path("sock")).expect("it listens");
-        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
-        client
-    }
-
-    #[track_caller]
-    pub(crate) fn call(&self, method: &str, parameters: Value) -> Value {
-        match self.client().call(&format!("org.ostler.{method}"), parameters) {
-            Ok(reply) => reply,
-            Err(error) => panic!("{method}: {error}; log: {}", self.log()),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn refusal(&self, method: &str, parameters: Value) -> (String, Value) {
-        match self.client().call(&format!("org.ostler.{method}"), parameters) {
-            Err(CallError::Remote { error, parameters }) => (error, parameters),
-            other => panic!("{method}: {other:?}"),
-        }
-    }
-
-    /// Launches a shell with a script; `more` are other fields of the task.
-    #[track_caller]
-    pub(crate) fn launch(&self, name: &str, script: &str, more: Value) -> Value {
-        let mut task = json!({"name": name, "command": "/bin/sh", "args": ["-c", script, name]});
-        let more = more.as_object().expect("fields").clone();
-        task.as_object_mut().expect("fields").extend(more);
-        self.call("Launch", json!({ "task": task }))["status"].take()
-    }
-
-    #[track_caller]
-    pub(crate) fn inspect(&self, name: &str) -> Value {
-        self.call("Inspect", json!({ "name": name }))["status"].take()
-    }
-
-    #[track_caller]
-    pub(crate) fn wait(&self, name: &str) -> Value {
-        self.call("Wait", json!({ "name": name }))["status"].take()
-    }
-
     /// An adopted task has ended with this code; or nobody knows, where the kernel may not tell.
     #[track_caller]
     pub(crate) fn check_code(&self, status: &Value, code: i64) {
@@ -244,20 +207,6 @@ impl Life {
         }
     }
 
-    /// Waits until a task is as it is wanted.
-    #[track_caller]
-    pub(crate) fn until(&self, name: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let status = self.inspect(name);
-            if is_so(&status) {
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{status:#}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
     /// Every event after one.
     #[track_caller]
     pub(crate) fn events_after(&self, after: u64) -> Vec<Value> {
@@ -266,6 +215,17 @@ impl Life {
             client.stream("org.ostler.Events", json!({ "after": after })).expect("sent");
         let mut first = replies.next().expect("a reply").expect("events");
         serde_json::from_value(first["events"].take()).expect("events")
+    }
+}
+
+impl Calls for Life {
+    fn socket(&self) -> PathBuf {
+        self.path("sock")
+    }
+
+    /// Of the last daemon.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 }
 
@@ -287,9 +247,7 @@ impl Drop for Life {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
             if let Ok(mut client) = Client::connect(self.path("sock")) {
-                let _ = client.socket().set_read_timeout(Some(PATIENCE));
-                let parameters = json!({"stop_tasks": true, "grace_ms": 0});
-                let _ = client.call("org.ostler.Shutdown", parameters);
+                shut_down(&mut client);
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -301,22 +259,6 @@ impl Drop for Life {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-#[track_caller]
-pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Whether a process is there and no zombie.
-pub(crate) fn lives(pid: u64) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// The lines of a file, however many there are so far.

@@ -1,7 +1,8 @@
 //! A daemon that is killed again and again while its tasks write as fast as they can.
 //!
-//! `OSTLER_WRITERS=500 OSTLER_KILLS=50` makes it so many; a keeper takes its time between them.
+//! `OSTLER_WRITERS=500 OSTLER_KILLS=50` makes it so many.
 
+use crate::calls::Calls;
 use crate::fixture::{Life, lines};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
@@ -36,8 +37,6 @@ exit $CODE
 const KINDS: [&str; 4] = ["file", "counted", "shifted", "fifo"];
 const WRITERS: u32 = 32;
 const KILLS: u32 = 10;
-/// Each one doubles the pause that the keeper makes.
-const KILLS_UNDER_A_KEEPER: u32 = 5;
 const FILE_BYTES_MAX: usize = 20_000;
 
 /// Another number than the usual one, where the environment has it.
@@ -273,5 +272,5 @@ fn every_line_comes_once_and_in_order() {
 
 #[test]
 fn every_line_and_every_exit_code_comes_under_a_keeper() {
-    kill_while_tasks_write(Life::kept(), number("OSTLER_KILLS", KILLS_UNDER_A_KEEPER), true);
+    kill_while_tasks_write(Life::kept(), number("OSTLER_KILLS", KILLS), true);
 }

@@ -1,6 +1,7 @@
 //! Very many tasks are taken over at once.
 
-use crate::fixture::{Life, lives};
+use crate::calls::{Calls, lives, wait_for};
+use crate::fixture::Life;
 use ostler::control::Client;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -11,6 +12,17 @@ const TASKS: usize = 1000;
 fn number() -> usize {
     let asked = std::env::var("OSTLER_TASKS").ok();
     asked.map_or(TASKS, |text| text.parse().expect("OSTLER_TASKS is a number"))
+}
+
+/// The processor time of these processes in nanoseconds, once all of them sleep.
+fn time_of_sleepers(pids: &[u64]) -> u64 {
+    let time = |pid: &u64| {
+        let read = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it lives");
+        wait_for("all sleep", || read("stat").contains(" (sleep) S "));
+        let text = read("schedstat");
+        text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).expect("a number")
+    };
+    pids.iter().map(time).sum()
 }
 
 #[test]
@@ -24,6 +36,7 @@ fn a_thousand_tasks_are_taken_over_at_once() {
         let reply = client.call("org.ostler.Launch", json!({ "task": task })).expect("launched");
         pids.push(reply["status"]["pid"].as_u64().expect("a process"));
     }
+    let own_time = time_of_sleepers(&pids);
     life.kill();
     let begun = Instant::now();
     life.begin();
@@ -41,7 +54,9 @@ fn a_thousand_tasks_are_taken_over_at_once() {
         }
     }
     assert_eq!(seen, tasks);
-    assert!(pids.iter().all(|&pid| lives(pid)));
+    let own_time_after = time_of_sleepers(&pids);
+    println!("{own_time} and {own_time_after} ns of the tasks' own time before and after");
+    assert_eq!(own_time, own_time_after);
     life.call("Shutdown", json!({"stop_tasks": true, "grace_ms": 0}));
     life.end();
     assert!(pids.iter().all(|&pid| !lives(pid)));

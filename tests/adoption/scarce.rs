@@ -1,6 +1,8 @@
 //! What the system has no room for: processes, inodes, a disk that can be written.
 
-use crate::fixture::{Life, wait_for};
+use crate::calls::{Calls, wait_for};
+use crate::executable::copy_executable;
+use crate::fixture::Life;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use ostler::control::CallError;
 use serde_json::{Value, json};
@@ -134,7 +136,7 @@ fn a_user_who_may_have_no_more_processes_is_told_so() {
     std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).expect("changed");
     // The program may lie where this user may not go.
     let program = life.path("ostler");
-    std::fs::copy(env!("CARGO_BIN_EXE_ostler"), &program).expect("copied");
+    copy_executable(env!("CARGO_BIN_EXE_ostler"), &program, 0o755);
     let daemon = life.command();
     let mut limited = std::process::Command::new("setpriv");
     let user = USER.to_string();

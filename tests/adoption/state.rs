@@ -1,6 +1,7 @@
 //! The state directory: whose it is, what stands in it, and what cannot be used.
 
-use crate::fixture::{Life, lines, lives, wait_for};
+use crate::calls::{Calls, lives, wait_for};
+use crate::fixture::{Life, lines};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};

@@ -1,6 +1,7 @@
 //! What can be done with a task that was taken over, and what goes on by itself.
 
-use crate::fixture::{Life, kernel_is_at_least, lines, lives, wait_for};
+use crate::calls::{Calls, lives, wait_for};
+use crate::fixture::{Life, kernel_is_at_least, lines};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;

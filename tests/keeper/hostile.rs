@@ -4,7 +4,7 @@ use crate::fixture::Kept;
 use std::process::Command;
 
 /// The address of the keeper's socket, as the daemon has it.
-fn address(kept: &Kept) -> String {
+pub(crate) fn address(kept: &Kept) -> String {
     let environment = std::fs::read(format!("/proc/{}/environ", kept.pid)).unwrap();
     let environment = String::from_utf8(environment).unwrap();
     let found = environment.split('\0').find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET="));
@@ -39,8 +39,9 @@ const ORDERS: [&str; 4] =
 #[test]
 fn strangers_are_ignored_and_what_they_send_is_closed() {
     let mut kept = Kept::start();
+    let before = kept.descriptors() + 1;
     kept.ask(&["store", "mine", "x", "FDPOLL=0"]);
-    let before = kept.descriptors();
+    kept.await_descriptors(before);
     let mut users = vec![None];
     if nix::unistd::geteuid().is_root() {
         users.push(Some("65534"));

@@ -2,9 +2,9 @@
 
 use crate::support::{PATIENCE, is_alive, signal, wait_for};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use ostler::control::Client;
+use ostler::control::{CallError, Client};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -17,11 +17,17 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start() -> Node {
+        Node::start_with(|_| Vec::new())
+    }
+
+    /// Each daemon is executed by these words, which are told the directory.
+    pub(crate) fn start_with(words: impl FnOnce(&Path) -> Vec<String>) -> Node {
         let directory = tempfile::tempdir().expect("a directory");
         let log = std::fs::File::create(directory.path().join("log")).expect("a log");
         let program = env!("CARGO_BIN_EXE_ostler");
         let mut command = Command::new(program);
-        command.args(["keeper", "--", program, "daemon", "--socket"]);
+        command.args(["keeper", "--"]).args(words(directory.path()));
+        command.args([program, "daemon", "--socket"]);
         command.arg(directory.path().join("sock"));
         command.arg("--state").arg(directory.path().join("state"));
         for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "FDSTORE", "OSTLER_LOG"] {
@@ -64,14 +70,42 @@ impl Node {
         self.call("Version", json!({}));
     }
 
+    fn client(&self) -> Client {
+        let client = Client::connect(self.path("sock")).expect("it listens");
+        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
+        client
+    }
+
     #[track_caller]
     pub(crate) fn call(&self, method: &str, parameters: Value) -> Value {
-        let mut client = Client::connect(self.path("sock")).expect("it listens");
-        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
-        match client.call(&format!("org.ostler.{method}"), parameters) {
+        match self.client().call(&format!("org.ostler.{method}"), parameters) {
             Ok(reply) => reply,
             Err(error) => panic!("{method}: {error}; log: {}", self.log()),
         }
+    }
+
+    /// The events of the daemon that lives, so far.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let last = self.call("List", json!({}))["sequence"].as_u64().expect("a number");
+        // A daemon has those since its start.
+        let mut client = self.client();
+        let mut replies = client.stream("org.ostler.Events", json!({"after": 0})).expect("sent");
+        let oldest = match replies.next().expect("a reply") {
+            Err(CallError::Remote { parameters, .. }) => parameters["oldest"].as_u64(),
+            _ => Some(1),
+        };
+        let after = json!({"after": oldest.expect("a number") - 1});
+        let mut client = self.client();
+        let mut all = Vec::new();
+        for reply in client.stream("org.ostler.Events", after).expect("sent") {
+            let mut reply = reply.expect("events");
+            all.append(reply["events"].as_array_mut().expect("events"));
+            if all.last().is_some_and(|event| event["sequence"].as_u64() >= Some(last)) {
+                break;
+            }
+        }
+        all
     }
 
     /// Launches a shell with a script; `more` are other fields of the task.

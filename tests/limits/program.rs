@@ -1,5 +1,6 @@
 //! The same through the program: as root, and as nobody, who may limit nothing.
 
+use crate::executable::copy_executable;
 use crate::fixture::{PATIENCE, lives};
 use crate::support::{limited, trees_of};
 use std::os::unix::fs::PermissionsExt;
@@ -121,10 +122,8 @@ fn nobody_is_told_why_there_is_no_limit() {
     }
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("ostler");
-    std::fs::copy(PROGRAM, &program).unwrap();
-    for path in [directory.path(), &program] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    copy_executable(PROGRAM, &program, 0o755);
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     for (flag, field) in [
         (["--memory-max", "64M"], "resources.memory_max_bytes"),
         (["--pids-max", "9"], "resources.pids_max"),

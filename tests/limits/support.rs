@@ -1,11 +1,9 @@
 //! What the tests of limits share.
 
 use crate::fixture::{Fixture, named, sh};
+use crate::machine::in_machine;
 use ostler::{Options, Resources, Status, TaskId, TaskSpec};
 use std::path::{Path, PathBuf};
-
-/// Set where the tests run inside the virtual machine.
-pub(crate) const IN_VM: &str = "OSTLER_IN_VM";
 
 /// A supervisor where limits can be enforced; `None`: they cannot, as `test` is told.
 pub(crate) fn limited(test: &str) -> Option<Fixture> {
@@ -18,7 +16,7 @@ pub(crate) fn limited(test: &str) -> Option<Fixture> {
     let writable = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"]
         .iter()
         .any(|path| nix::unistd::access(*path, nix::unistd::AccessFlags::W_OK).is_ok());
-    assert!(std::env::var_os(IN_VM).is_none() && !writable, "features: {features:?}");
+    assert!(!in_machine() && !writable, "features: {features:?}");
     println!("skipped: {test}: no permission to limit anything");
     None
 }

@@ -1,10 +1,12 @@
 //! Every known way out of a root, tried from inside, and failing.
 
-use crate::support::{Image, PROGRAM, in_vm, is_root, text};
+use crate::executable::copy_executable;
+use crate::machine::in_machine;
+use crate::support::{Image, PROGRAM, is_root, text};
 use nix::libc;
 use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// Where this is set, the test is the task: see `probe`.
@@ -164,7 +166,7 @@ fn the_program_cannot_be_written_by_what_it_starts() {
     let image = Image::new();
     // Not the one that other tests use, in case it goes wrong.
     let program = image.beside("ostler");
-    fs::copy(PROGRAM, &program).unwrap();
+    copy_executable(PROGRAM, &program, 0o755);
     let before = fs::read(&program).unwrap();
     symlink("/proc/self/exe", image.at("evil")).unwrap();
     // The parent of this script is the supervisor's own program, made to run in the root.
@@ -183,10 +185,9 @@ fn the_program_cannot_be_written_by_what_it_starts() {
     assert_eq!(told.lines().filter(|line| line.contains("t create /proc/")).count(), 2, "{told}");
     assert!(fs::read(&program).unwrap() == before);
     // Who is not root has a copy in memory.
-    if in_vm() {
+    if in_machine() {
         return;
     }
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     nix::unistd::chown(&program, Some(65534.into()), Some(65534.into())).unwrap();
     std::os::unix::process::CommandExt::uid(&mut owner, 65534);
     std::os::unix::process::CommandExt::gid(&mut owner, 65534);
@@ -229,7 +230,7 @@ fn a_link_or_a_rename_leads_no_mount_out() {
             }
         });
         // Emulated, it takes long.
-        for _ in 0..if in_vm() { 10 } else { 40 } {
+        for _ in 0..if in_machine() { 10 } else { 40 } {
             // It may be made inside, or fail; it is never made on the host.
             let _ = image.run(&["--mount", &data], &["/bin/true"]);
             assert_eq!(fs::read_dir(image.beside("victim")).unwrap().count(), 0);

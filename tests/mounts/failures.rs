@@ -1,7 +1,8 @@
 //! Each call that the child makes fails once: what is told is that call's failure, and nothing is
 //! left. strace(1) makes them fail.
 
-use crate::support::{Image, PROGRAM, in_vm, is_root, text};
+use crate::machine::in_machine;
+use crate::support::{Image, PROGRAM, is_root, text};
 use std::path::Path;
 use std::process::Command;
 
@@ -26,7 +27,7 @@ const CALLS: [(&str, usize); 14] = [
 #[test]
 fn each_call_of_the_child_may_fail() {
     const TEST: &str = "each_call_of_the_child_may_fail";
-    if in_vm() || !is_root(TEST) {
+    if in_machine() || !is_root(TEST) {
         return;
     }
     if !Path::new("/usr/bin/strace").exists() {

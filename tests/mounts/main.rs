@@ -4,6 +4,13 @@
 
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/executable.rs"]
+mod executable;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/machine.rs"]
+mod machine;
+
 mod devices;
 mod escape;
 mod failures;

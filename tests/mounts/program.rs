@@ -1,6 +1,8 @@
 //! The same as users have it: by a daemon, by a task file, as nobody.
 
-use crate::support::{Image, PROGRAM, in_vm, is_root, ostler, run, text};
+use crate::executable::copy_executable;
+use crate::machine::in_machine;
+use crate::support::{Image, PROGRAM, is_root, ostler, run, text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -124,8 +126,7 @@ fn nobody_has_a_root_by_a_user_namespace() {
     }
     let image = Image::new();
     let program = image.beside("ostler");
-    fs::copy(PROGRAM, &program).unwrap();
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    copy_executable(PROGRAM, &program, 0o755);
     nix::unistd::chown(&image.at(""), Some(65534.into()), Some(65534.into())).unwrap();
     let as_nobody = |flags: &[&str], script: &str| {
         let output = Command::new(&program)
@@ -144,7 +145,7 @@ fn nobody_has_a_root_by_a_user_namespace() {
     let told = as_nobody(&["--private", "pid"], script);
     if told.contains("isolation.") && told.contains("namespace") {
         println!("skipped: {TEST}: {told}");
-        assert!(!in_vm(), "{told}");
+        assert!(!in_machine(), "{told}");
         return;
     }
     assert!(told.starts_with("0\n2\n"), "{told}");

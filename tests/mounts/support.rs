@@ -6,14 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Set where the tests run inside the virtual machine.
-pub(crate) const IN_VM: &str = "OSTLER_IN_VM";
-
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ostler");
-
-pub(crate) fn in_vm() -> bool {
-    std::env::var_os(IN_VM).is_some()
-}
 
 /// Whether this test can make mounts; says so where it cannot.
 pub(crate) fn is_root(test: &str) -> bool {

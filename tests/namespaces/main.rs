@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/executable.rs"]
+mod executable;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/machine.rs"]
+mod machine;
+
 #[allow(dead_code)]
 #[path = "../supervisor/fixture.rs"]
 mod fixture;

@@ -1,13 +1,14 @@
 //! Many tasks in namespaces at once.
 
 use crate::fixture::{Fixture, alone, launch_request, named};
-use crate::support::{IN_VM, available, isolated, pid};
+use crate::machine::in_machine;
+use crate::support::{available, isolated, pid};
 use ostler::{StateName, TaskSpec};
 use std::time::Duration;
 
 /// An emulated machine is a hundred times slower.
 fn tasks() -> usize {
-    if std::env::var_os(IN_VM).is_some() { 30 } else { 300 }
+    if in_machine() { 30 } else { 300 }
 }
 
 fn descriptors() -> usize {

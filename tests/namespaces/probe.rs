@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use crate::executable::copy_executable;
 use crate::fixture::{Fixture, named};
-use crate::support::{copy_program, isolated, open_directory, writing};
+use crate::support::{isolated, open_directory, writing};
 use nix::errno::Errno;
 use nix::libc;
 use ostler::{Isolation, TaskSpec};
@@ -75,7 +76,7 @@ pub(crate) fn report(
 ) -> BTreeMap<String, i32> {
     let directory = open_directory();
     let program = directory.path().join("probe");
-    copy_program(&std::env::current_exe().unwrap(), &program, mode);
+    copy_executable(std::env::current_exe().unwrap(), &program, mode);
     let out = directory.path().join("out");
     let args = ["--exact", "probe::probe", "--nocapture", "--test-threads", "1"];
     let spec = TaskSpec {

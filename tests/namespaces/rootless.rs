@@ -1,8 +1,9 @@
 //! The same fields for who is not root: by way of a user namespace.
 
-use crate::support::{available, copy_program, is_root, open_directory};
+use crate::executable::copy_executable;
+use crate::support::{available, is_root, open_directory};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// The user that has nothing.
@@ -21,7 +22,7 @@ impl Nobody {
         }
         let directory = open_directory();
         let program = directory.path().join("ostler");
-        copy_program(Path::new(env!("CARGO_BIN_EXE_ostler")), &program, 0o755);
+        copy_executable(env!("CARGO_BIN_EXE_ostler"), &program, 0o755);
         let nobody = Nobody { program, _directory: directory };
         let tried = nobody.run(&["--private", "ipc"], "true");
         if !tried.status.success() {

@@ -1,6 +1,7 @@
 //! What the tests of namespaces share.
 
 use crate::fixture::{Fixture, PATIENCE, lives};
+use crate::machine::in_machine;
 use ostler::{FileSink, Isolation, Options, Sink, Status, TaskSpec};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -8,16 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Set where the tests run inside the virtual machine.
-pub(crate) const IN_VM: &str = "OSTLER_IN_VM";
-
 /// Whether tasks can have namespaces here; says so where they cannot.
 pub(crate) fn available(test: &str) -> bool {
     let available =
         Fixture::new(Options::default()).supervisor.facts().features.contains(&"namespaces");
     // Where root may make them, all of this has to work.
-    let in_vm = std::env::var_os(IN_VM).is_some();
-    assert!(available || !in_vm, "no namespaces in the virtual machine");
+    assert!(available || !in_machine(), "no namespaces in the virtual machine");
     if !available {
         println!("skipped: {test}: no permission to make namespaces");
     }
@@ -99,14 +96,6 @@ pub(crate) fn init(namespace: &Namespace) -> i32 {
 /// Whether there is such a process, a zombie included.
 pub(crate) fn exists(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
-}
-
-/// Copies a program, not by this process, whose other threads make children: one of them could
-/// still have it open for writing when it is executed.
-pub(crate) fn copy_program(from: &Path, to: &Path, mode: u32) {
-    let copied = std::process::Command::new("cp").args([from, to]).status();
-    assert!(copied.unwrap().success());
-    std::fs::set_permissions(to, PermissionsExt::from_mode(mode)).unwrap();
 }
 
 /// A directory into which everybody may look.

@@ -2,6 +2,10 @@
 //! in docs/security.md says which test stands for which case.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../common/executable.rs"]
+mod executable;
+
 mod clients;
 // Not all of it is needed here.
 #[allow(dead_code)]

@@ -1,10 +1,10 @@
 //! What tasks learn of the daemon, and what they can do to it.
 
+use super::executable::copy_executable;
 use super::fixture::{Daemon, answer, command, failure, launch, shell, wait_until};
 use super::stranger::{Stage, UID, USER};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 #[test]
@@ -85,7 +85,7 @@ fn a_command_that_looks_like_a_line_of_proc_is_found_and_killed() {
     let daemon = Daemon::start();
     let name = "a) R 1 1 1 1";
     let strange = daemon.path(name);
-    fs::copy("/bin/sleep", &strange).unwrap();
+    copy_executable("/bin/sleep", &strange, 0o755);
     let ready = daemon.path("ready");
     // It leaves a child in a process group of its own, by whose session alone it is known.
     let line = format!(
@@ -117,8 +117,7 @@ fn a_task_that_has_become_roots_is_said_to_be_stuck() {
         return;
     };
     let python = fs::canonicalize("/usr/bin/python3").unwrap();
-    fs::copy(python, stage.path("python")).unwrap();
-    fs::set_permissions(stage.path("python"), PermissionsExt::from_mode(0o4755)).unwrap();
+    copy_executable(python, stage.path("python"), 0o4755);
     let mut own = command(&[]);
     own.uid(UID).gid(UID).env("TMPDIR", stage.path("his"));
     own.current_dir(stage.path("his"));

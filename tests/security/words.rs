@@ -1,8 +1,8 @@
 //! Names, paths and messages of others, where people read them: on a terminal and in the log.
 
+use super::executable::write_executable;
 use super::fixture::{Daemon, Raw, launch, shell, wait_until};
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 /// Clears the screen, sets the title, rings; a C1 control in UTF-8; a line of its own.
@@ -10,8 +10,7 @@ const STEERING: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\r\nostler: forged\
 
 fn steering_task(daemon: &Daemon, name: &str) -> Value {
     let command = daemon.path(&format!("x{STEERING}"));
-    std::fs::write(&command, "#!/bin/sh\nexec sleep 60\n").unwrap();
-    std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755)).unwrap();
+    write_executable(&command, b"#!/bin/sh\nexec sleep 60\n");
     json!({
         "name": name,
         "command": command,

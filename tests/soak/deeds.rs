@@ -31,10 +31,12 @@ enum Deed {
     KillDaemon,
     KillDaemonTwice,
     EndDaemon,
+    Upgrade,
+    KillUpgrade,
 }
 
 /// How often each happens beside the others.
-const USUAL: [(Deed, u64); 18] = [
+const USUAL: [(Deed, u64); 20] = [
     (Deed::Launch, 300),
     (Deed::Stop, 60),
     (Deed::Restart, 40),
@@ -53,6 +55,8 @@ const USUAL: [(Deed, u64); 18] = [
     (Deed::KillDaemon, 12),
     (Deed::KillDaemonTwice, 6),
     (Deed::EndDaemon, 6),
+    (Deed::Upgrade, 6),
+    (Deed::KillUpgrade, 6),
 ];
 
 /// What has been done so far, and what is still to be undone.
@@ -78,9 +82,8 @@ impl Deeds {
         for (deed, weight) in &mut self.weights {
             match deed {
                 Deed::Launch => {}
-                // Each one makes the keeper wait longer.
-                Deed::KillDaemon if is_kept => *weight = 2,
-                Deed::KillDaemonTwice | Deed::EndDaemon if is_kept => *weight = 0,
+                // It would end as well.
+                Deed::EndDaemon if is_kept => *weight = 0,
                 _ if chance.one_in(5) => *weight = 0,
                 _ => *weight = 1 + chance.below(*weight * 2),
             }
@@ -106,7 +109,7 @@ impl Deeds {
             self.clear_disk(host);
         }
         if chance.one_in(4) {
-            std::thread::sleep(chance.millis_below(20));
+            std::thread::sleep(chance.millis_up_to(20));
         }
     }
 
@@ -159,12 +162,19 @@ impl Deeds {
             Deed::PauseDaemon => {
                 host.signal(Signal::SIGSTOP);
                 self.clients.ask_and_leave(host, chance);
-                std::thread::sleep(chance.millis_below(100));
+                std::thread::sleep(chance.millis_up_to(100));
                 host.signal(Signal::SIGCONT);
             }
-            Deed::KillDaemon => host.kill(chance.millis_below(100)),
-            Deed::KillDaemonTwice => host.kill_twice(chance.millis_below(40)),
+            Deed::KillDaemon => host.kill(chance.millis_up_to(100)),
+            Deed::KillDaemonTwice => host.kill_twice(chance.millis_up_to(40)),
             Deed::EndDaemon => host.end_and_begin(),
+            // By the same program, with everything under way.
+            Deed::Upgrade => drop(host.call("Upgrade", json!({}))?),
+            Deed::KillUpgrade => {
+                host.signal(Signal::SIGUSR2);
+                std::thread::sleep(chance.millis_up_to(150));
+                host.kill(Duration::ZERO);
+            }
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Host {
     /// The reply, or the name of a refusal, of which a user may see these.
     #[track_caller]
     pub(crate) fn call(&self, method: &str, parameters: Value) -> Result<Value, String> {
-        const EXPECTED: [&str; 10] = [
+        const EXPECTED: [&str; 11] = [
             "NoSuchTask",
             "TaskExists",
             "LaunchFailed",
@@ -107,6 +107,8 @@ impl Host {
             "ShuttingDown",
             "Unsupported",
             "NotPermitted",
+            // The disk is full.
+            "UpgradeFailed",
         ];
         match self.try_call(method, parameters.clone()) {
             Ok(reply) => Ok(reply),
@@ -146,7 +148,13 @@ impl Host {
     /// One that is killed as it takes over.
     pub(crate) fn kill_twice(&mut self, life: Duration) {
         self.signal(Signal::SIGKILL);
-        if !self.is_kept {
+        if self.is_kept {
+            let next = self.next_kept();
+            std::thread::sleep(life);
+            // It may be a start of the one before, which has ended by itself.
+            let _ = kill(Pid::from_raw(next), Signal::SIGKILL);
+            self.pid = next;
+        } else {
             self.child.wait().expect("a child");
             self.child = begin(&self.directory, false);
             std::thread::sleep(life);
@@ -155,6 +163,26 @@ impl Host {
             self.child = begin(&self.directory, false);
         }
         self.await_daemon();
+    }
+
+    /// The daemon that the keeper starts next, as soon as it is there.
+    fn next_kept(&self) -> i32 {
+        let begun = Instant::now();
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        loop {
+            let text = std::fs::read_to_string(&children).unwrap_or_default();
+            let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok());
+            // The others are tasks that it has got from daemons.
+            let found = pids.filter(|&pid: &i32| pid != self.pid).find(|pid| {
+                let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                words.starts_with(env!("CARGO_BIN_EXE_ostler").as_bytes())
+            });
+            if let Some(pid) = found {
+                return pid;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no daemon came: {}", self.last_log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// An orderly end that keeps the tasks; a keeper would end as well.
@@ -233,7 +261,7 @@ fn begin(directory: &TempDir, is_kept: bool) -> Child {
     let mut command = Command::new("env");
     command.args(["--default-signal", program]);
     if is_kept {
-        command.args(["keeper", "--", program]);
+        command.args(["keeper", "--restart-max-delay", "200ms", "--", program]);
     }
     command.arg("daemon").arg("--socket").arg(directory.path().join("sock"));
     command.arg("--state").arg(directory.path().join("state"));

@@ -5,9 +5,11 @@
 //! kernel decides what comes of them).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../src/engine/chance.rs"]
 mod chance;
 mod clients;
 mod deeds;
+mod draws;
 mod host;
 mod quiet;
 mod tasks;

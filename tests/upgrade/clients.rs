@@ -1,6 +1,7 @@
 //! Clients of a daemon that goes on as another program: none of their calls fails.
 
-use crate::fixture::{Node, PATIENCE, PROGRAM, wait_for};
+use crate::calls::{Calls, PATIENCE, wait_for};
+use crate::fixture::{Node, PROGRAM};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -276,10 +277,10 @@ fn commands_in_tasks_go_on() {
     BufReader::new(live.stdout.take().expect("a pipe")).read_line(&mut pid).expect("read");
     node.upgrade();
     let pid: u64 = pid.trim().parse().expect("a pid");
-    assert!(crate::fixture::lives(pid));
+    assert!(crate::calls::lives(pid));
     live.kill().expect("killed");
     live.wait().expect("reaped");
-    wait_for("its end", || !crate::fixture::lives(pid));
+    wait_for("its end", || !crate::calls::lives(pid));
 }
 
 #[test]
@@ -309,7 +310,7 @@ fn the_connection_over_standard_streams_goes_on() {
     drop(input);
     assert!(daemon.wait().expect("ended").success());
     let pid = pid.as_u64().expect("a pid");
-    wait_for("the end of the task", || !crate::fixture::lives(pid));
+    wait_for("the end of the task", || !crate::calls::lives(pid));
 }
 
 #[test]

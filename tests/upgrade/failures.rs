@@ -1,6 +1,8 @@
 //! Programs that cannot take over: the one that runs goes on.
 
-use crate::fixture::{Node, PROGRAM, write_program};
+use crate::calls::Calls;
+use crate::executable::write_executable;
+use crate::fixture::{Node, PROGRAM};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -38,7 +40,7 @@ fn check_untouched(node: &Node, path: &PathBuf, task: &Value, files: &[String]) 
 fn check(program: &[u8], reason: &str) {
     let (node, path, task) = node(&[]);
     let files = node.open_files();
-    write_program(&path, program);
+    write_executable(&path, program);
     let said = node.failed_upgrade();
     assert!(said.contains(reason), "{said}");
     check_untouched(&node, &path, &task, &files);
@@ -96,12 +98,15 @@ fn one_that_does_not_answer() {
     let (node, path, task) = node(&[]);
     let files = node.open_files();
     let pid_file = node.text_path("pid");
-    write_program(&path, format!("#!/bin/sh\necho $$ > {pid_file}\nexec sleep 600\n").as_bytes());
+    write_executable(
+        &path,
+        format!("#!/bin/sh\necho $$ > {pid_file}\nexec sleep 600\n").as_bytes(),
+    );
     let said = node.failed_upgrade();
     assert!(said.contains("has not answered within 10s"), "{said}");
     let pid: u64 =
         std::fs::read_to_string(&pid_file).expect("asked").trim().parse().expect("a pid");
-    crate::fixture::wait_for("its end", || !crate::fixture::lives(pid));
+    crate::calls::wait_for("its end", || !crate::calls::lives(pid));
     check_untouched(&node, &path, &task, &files);
 }
 
@@ -145,6 +150,6 @@ fn a_daemon_that_ends_does_not_go_on() {
     let parameters = json!({"stop_tasks": true, "grace_ms": 3000});
     let call = std::thread::spawn(move || ending.call("org.ostler.Shutdown", parameters));
     node.until("slow", |status| status["state"] == "stopping");
-    assert_eq!(node.failed_upgrade(), "the daemon is ending");
+    assert_eq!(node.failed_upgrade(), "it is ending");
     call.join().expect("joined").expect("ended");
 }

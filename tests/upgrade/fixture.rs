@@ -1,15 +1,13 @@
 //! A daemon that is upgraded, and its clients.
 
-use ostler::control::{CallError, Client};
-use serde_json::{Value, json};
+use crate::calls::{Calls, PATIENCE, shut_down, wait_for};
+use ostler::control::Client;
+use serde_json::json;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// Longer than anything takes on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ostler");
@@ -56,11 +54,28 @@ impl Node {
 
     /// The daemon has been killed: starts the next one.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
+        self.follow_with(command(Path::new(PROGRAM), self.directory.path(), flags));
+    }
+
+    /// The same by this command.
+    pub(crate) fn follow_with(&mut self, mut command: Command) {
         self.daemon.wait().expect("reaped");
-        let mut command = command(Path::new(PROGRAM), self.directory.path(), flags);
         self.daemon = command.spawn().expect("the daemon starts");
-        wait_for("the daemon listens", || UnixStream::connect(self.path("sock")).is_ok());
-        self.call("Version", json!({}));
+        wait_for("the daemon serves", || {
+            assert!(!self.has_ended(), "{}", self.log());
+            self.serves()
+        });
+    }
+
+    /// Whether calls are answered. To be connected is not enough: a child of a daemon that was
+    /// killed may have its socket until its exec.
+    pub(crate) fn serves(&self) -> bool {
+        let client = Client::connect(self.socket()).ok();
+        client.is_some_and(|mut client| client.call("org.ostler.Version", json!({})).is_ok())
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.daemon.try_wait().expect("a child").is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -81,33 +96,6 @@ impl Node {
         self.daemon.id()
     }
 
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    pub(crate) fn client(&self) -> Client {
-        let client = Client::connect(self.path("sock")).expect("it listens");
-        client.socket().set_read_timeout(Some(PATIENCE)).expect("a socket");
-        client
-    }
-
-    #[track_caller]
-    pub(crate) fn call(&self, method: &str, parameters: Value) -> Value {
-        match self.client().call(&format!("org.ostler.{method}"), parameters) {
-            Ok(reply) => reply,
-            Err(error) => panic!("{method}: {error}; log: {}", self.log()),
-        }
-    }
-
-    /// Why a call is refused.
-    #[track_caller]
-    pub(crate) fn refusal(&self, method: &str, parameters: Value) -> (String, Value) {
-        match self.client().call(&format!("org.ostler.{method}"), parameters) {
-            Err(CallError::Remote { error, parameters }) => (error, parameters),
-            other => panic!("{method}: {other:?}; log: {}", self.log()),
-        }
-    }
-
     /// Upgrades to what is on disk; its version.
     #[track_caller]
     pub(crate) fn upgrade(&self) -> String {
@@ -123,39 +111,6 @@ impl Node {
         let (error, mut parameters) = self.refusal("Upgrade", json!({}));
         assert_eq!(error, "org.ostler.UpgradeFailed", "{parameters}");
         serde_json::from_value(parameters["reason"].take()).expect("a reason")
-    }
-
-    /// Launches a shell with a script; `more` are other fields of the task.
-    #[track_caller]
-    pub(crate) fn launch(&self, name: &str, script: &str, more: Value) -> Value {
-        let mut task = json!({"name": name, "command": "/bin/sh", "args": ["-c", script, name]});
-        let more = more.as_object().expect("fields").clone();
-        task.as_object_mut().expect("fields").extend(more);
-        self.call("Launch", json!({ "task": task }))["status"].take()
-    }
-
-    #[track_caller]
-    pub(crate) fn inspect(&self, name: &str) -> Value {
-        self.call("Inspect", json!({ "name": name }))["status"].take()
-    }
-
-    #[track_caller]
-    pub(crate) fn wait(&self, name: &str) -> Value {
-        self.call("Wait", json!({ "name": name }))["status"].take()
-    }
-
-    /// Waits until a task is as it is wanted.
-    #[track_caller]
-    pub(crate) fn until(&self, name: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let status = self.inspect(name);
-            if is_so(&status) {
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{status:#}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// Waits until no more is open than `before`: the daemon has let go of clients that have left.
@@ -187,6 +142,16 @@ impl Node {
     }
 }
 
+impl Calls for Node {
+    fn socket(&self) -> PathBuf {
+        self.path("sock")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -194,9 +159,7 @@ impl Drop for Node {
         }
         let begun = Instant::now();
         if let Ok(mut client) = Client::connect(self.path("sock")) {
-            let _ = client.socket().set_read_timeout(Some(PATIENCE));
-            let parameters = json!({"stop_tasks": true, "grace_ms": 0});
-            let _ = client.call("org.ostler.Shutdown", parameters);
+            shut_down(&mut client);
         }
         while matches!(self.daemon.try_wait(), Ok(None)) {
             if begun.elapsed() > Duration::from_secs(20) {
@@ -205,30 +168,4 @@ impl Drop for Node {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-#[track_caller]
-pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Whether a process is there and no zombie.
-pub(crate) fn lives(pid: u64) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
-}
-
-/// Writes a program that can be executed.
-pub(crate) fn write_program(path: &Path, text: &[u8]) {
-    use std::os::unix::fs::PermissionsExt;
-    // Never in place: it may be running.
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).expect("written");
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    std::fs::rename(&new, path).expect("in place");
 }

@@ -1,5 +1,6 @@
 //! Twenty upgrades in a row while everything goes on.
 
+use crate::calls::Calls;
 use crate::fixture::Node;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -15,7 +16,7 @@ const UPGRADES: u32 = 20;
 const WRITERS: usize = 4;
 
 /// Writes numbered lines until there is a file named `stop`, then how many there were, and ends.
-const WRITER: &str = r#"
+pub(crate) const WRITER: &str = r#"
 i=0
 while [ ! -e "$DIR/stop" ]; do
     n=0
@@ -58,7 +59,7 @@ fn read_slowly(path: PathBuf, done: Arc<AtomicBool>) -> JoinHandle<String> {
 
 /// Every line once, in order, and the last one.
 #[track_caller]
-fn check(name: &str, text: &str) -> usize {
+pub(crate) fn check(name: &str, text: &str) -> usize {
     let mut count = 0;
     for line in text.lines() {
         count += 1;
@@ -72,7 +73,7 @@ fn check(name: &str, text: &str) -> usize {
     panic!("{name} has no end, but {count} lines")
 }
 
-fn rotated(path: &Path) -> String {
+pub(crate) fn rotated(path: &Path) -> String {
     let directory = path.parent().expect("a directory");
     let prefix = format!("{}.", path.file_name().and_then(|name| name.to_str()).expect("a name"));
     let mut files: Vec<(u64, PathBuf)> = std::fs::read_dir(directory)

@@ -1,6 +1,8 @@
 //! Upgrades under a keeper and under a service manager.
 
-use crate::fixture::{Node, PROGRAM, command, wait_for, write_program};
+use crate::calls::{Calls, wait_for};
+use crate::executable::write_executable;
+use crate::fixture::{Node, PROGRAM, command};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -76,7 +78,7 @@ fn one_that_dies_at_once_is_followed_by_one_that_adopts() {
         "#!/bin/sh\n[ \"$1\" = take-over ] && echo '{{\"version\":\"9\"}}' && exit 0\n\
          ln -sf {PROGRAM} {path}.next && mv {path}.next {path}\nexit 1\n"
     );
-    write_program(&program, text.as_bytes());
+    write_executable(&program, text.as_bytes());
     let asked = node.client().call("org.ostler.Upgrade", json!({}));
     assert!(asked.is_err(), "whoever asked hears of nobody: {asked:?}");
     wait_for("the next daemon", || {
@@ -92,7 +94,7 @@ fn a_service_manager_sees_a_reload_of_the_same_process() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("notify");
     let manager = UnixDatagram::bind(&path).expect("bound");
-    manager.set_read_timeout(Some(crate::fixture::PATIENCE)).expect("a socket");
+    manager.set_read_timeout(Some(crate::calls::PATIENCE)).expect("a socket");
     let told = || {
         let mut buffer = [0; 4096];
         let count = manager.recv(&mut buffer).expect("told");

@@ -1,6 +1,8 @@
 //! Which program goes on: whatever is at the path by now.
 
-use crate::fixture::{Node, PROGRAM, write_program};
+use crate::calls::Calls;
+use crate::executable::{copy_executable, write_executable};
+use crate::fixture::{Node, PROGRAM};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,13 +14,13 @@ fn write_other_version(path: &Path) {
     let change = format!("s/{}/{front}9/g", ours.replace('.', "\\."));
     // It goes through a hundred megabytes in less time than we would.
     let sed = Command::new("sed").env("LC_ALL", "C").args(["-e", &change, PROGRAM]).output();
-    write_program(path, &sed.expect("sed").stdout);
+    write_executable(path, &sed.expect("sed").stdout);
 }
 
 fn own_copy() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("ostler");
-    std::fs::copy(PROGRAM, &path).expect("a copy");
+    copy_executable(PROGRAM, &path, 0o755);
     (directory, path)
 }
 
@@ -39,7 +41,7 @@ fn a_newer_program_takes_over_and_an_older_one_again() {
         expected["task"] = seen["task"].clone();
         expected
     });
-    write_program(&path, &std::fs::read(PROGRAM).expect("the program"));
+    write_executable(&path, &std::fs::read(PROGRAM).expect("the program"));
     assert_eq!(before, node.upgrade().as_str());
     assert_eq!(node.inspect("sleeper")["pid"], task["pid"]);
 }

@@ -1,6 +1,7 @@
 //! Tasks of a daemon that goes on as another program: nothing happens to them.
 
-use crate::fixture::{Node, command, lives, wait_for};
+use crate::calls::{Calls, lives, wait_for};
+use crate::fixture::{Node, command};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;

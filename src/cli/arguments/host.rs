@@ -1,7 +1,7 @@
 //! Arguments of the verbs that supervise tasks themselves.
 
 use super::task::TaskFlags;
-use crate::cli::units::parse_duration;
+use crate::cli::units::{parse_duration, parse_positive_duration};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ pub(crate) struct RunArguments {
 /// Run the tasks of a file in the foreground
 ///
 /// Their output is prefixed by the task's name. Ctrl-C stops all in order, a second one kills.
+/// USR2, or `ostler upgrade` at its socket, goes on with the program that is on disk by now.
 #[derive(Args, Debug)]
 pub(crate) struct UpArguments {
     /// Task file (TOML)
@@ -119,15 +120,18 @@ pub(crate) enum CgroupChoice {
 /// Keep descriptors and exit statuses for a daemon, and restart it
 ///
 /// Where no systemd does it: `ostler keeper -- ostler daemon --state DIR`. When the daemon dies it
-/// is started again after 0.1 s, then 0.2 s, up to 15 s; its tasks run on meanwhile, and neither
-/// their output nor how they ended is lost. TERM, INT, QUIT and ABRT end the daemon and then the
-/// keeper; HUP, USR1 and USR2 are passed on.
+/// is started again after 0.1 s, then 0.2 s, doubled up to 15 s; its tasks run on meanwhile, and
+/// neither their output nor how they ended is lost. TERM, INT, QUIT and ABRT end the daemon and
+/// then the keeper; HUP, USR1 and USR2 are passed on.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit code: the daemon's own when it was meant to end, 0 after a clean end; \
                         126 or 127 where it cannot be executed."
 )]
 pub(crate) struct KeeperArguments {
+    /// The longest pause before a daemon that has died is started again [default: 15s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
+    pub(crate) restart_max_delay: Option<Duration>,
     /// The daemon and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -142,15 +146,15 @@ pub(crate) struct CheckArguments {
     pub(crate) file: PathBuf,
 }
 
-/// Say whether this program could take over from a running daemon
+/// Say whether this program could take over from a running daemon or `up`
 ///
-/// A daemon asks this before an upgrade, with its state on standard input.
+/// A daemon or an `up` asks this before an upgrade, with its state on standard input.
 #[derive(Args, Debug)]
 pub(crate) struct TakeOverArguments {
     /// Only say so
     #[arg(long, required = true)]
     pub(crate) check: bool,
-    /// The arguments of the daemon
+    /// Its arguments, with the verb
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) words: Vec<OsString>,
 }

@@ -5,23 +5,16 @@ use super::memory::Memory;
 use super::metrics::Collected;
 use super::settings::{Refusal, Settings};
 use super::tasks::Tasks;
-use super::upgrade::Upgrade;
 use super::{CAUGHT, Daemon, Transitions};
 use crate::cli::notify::Notifier;
+use crate::cli::upgrade::{TakenOver, Upgrade};
 use crate::control::Socket;
-use crate::control::handover::{self, Handed};
 use crate::reactor::ProcessSignals;
-use crate::sys::handed_descriptors::HandedDescriptors;
-use crate::sys::own_program;
+use crate::sys::faults;
 use crate::sys::successor::hold_signals;
 use crate::vocabulary::cause;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{Read, Seek};
 use std::os::fd::RawFd;
-
-/// Names the descriptor of the state to the next program.
-pub(super) const TAKE_OVER_VARIABLE: &str = "OSTLER_TAKE_OVER";
 
 /// What the daemon itself has, beside its supervisor and server.
 #[derive(Serialize, Deserialize, Debug)]
@@ -34,55 +27,12 @@ pub(super) struct HandedHost {
     pub(super) tasks: Vec<HandedTask>,
 }
 
-/// What the program before this one has handed over.
-#[derive(Debug)]
-pub(super) struct TakenOver {
-    handed: Handed,
-    host: HandedHost,
-    descriptors: HandedDescriptors,
-}
-
-/// What there is to go on with, if anything. Nothing else may have been opened before.
-///
-/// # Errors
-/// It cannot be read, or not all of it is there.
-pub(super) fn taken_over() -> Result<Option<TakenOver>, Refusal> {
-    let Some(number) = own_program::value_of(TAKE_OVER_VARIABLE) else { return Ok(None) };
-    let failed = |why: String| Refusal::failed(format_args!("cannot take over: {why}"));
-    let number: RawFd = number
-        .to_str()
-        .and_then(|number| number.parse().ok())
-        .ok_or_else(|| failed(format!("{TAKE_OVER_VARIABLE} is no descriptor: {number:?}")))?;
-    let closed = |(number, errno): (RawFd, nix::errno::Errno)| {
-        failed(format!("descriptor {number}: {}", errno.desc()))
-    };
-    let state = HandedDescriptors::of(&[number]).map_err(closed)?.take(number);
-    let mut bytes = Vec::new();
-    let mut state = File::from(state.ok_or_else(|| failed("the state is gone".to_owned()))?);
-    state
-        .rewind()
-        .and_then(|()| state.read_to_end(&mut bytes))
-        .map_err(|error| failed(format!("read the state: {}", cause(&error))))?;
-    drop(state);
-    let (handed, host) = read(&bytes).map_err(failed)?;
-    let descriptors = HandedDescriptors::of(&handed.descriptors).map_err(closed)?;
-    Ok(Some(TakenOver { handed, host, descriptors }))
-}
-
-/// Reads a state whole.
-///
-/// # Errors
-/// What of it is not understood.
-pub(super) fn read(bytes: &[u8]) -> Result<(Handed, HandedHost), String> {
-    let handed = handover::read(bytes)?;
-    let host = serde_json::from_value(handed.host.clone());
-    let host = host.map_err(|error| format!("what the daemon says: {error}"))?;
-    Ok((handed, host))
-}
-
 impl Daemon {
     /// Goes on with all that was handed over.
-    pub(super) fn go_on(settings: Settings, taken: TakenOver) -> Result<Daemon, Refusal> {
+    pub(super) fn go_on(
+        settings: Settings,
+        taken: TakenOver<HandedHost>,
+    ) -> Result<Daemon, Refusal> {
         let failed = |what: &'static str| {
             move |error: std::io::Error| Refusal::failed(format_args!("{what}: {}", cause(&error)))
         };
@@ -121,6 +71,7 @@ impl Daemon {
         server.answer_upgrade(Ok(version));
         let notifier = Notifier::from_environment();
         notifier.ready();
+        faults::heed_no_more();
         Ok(Daemon {
             supervisor,
             server,

@@ -18,9 +18,11 @@ use super::arguments::DaemonArguments;
 use super::complain::complain;
 use super::logging::{self, Style};
 use super::notify::Notifier;
+use super::upgrade::{self as next_program, Upgrade, taken_over};
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
 use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
+use handed::HandedHost;
 use memory::Memory;
 use metrics::Collected;
 use own_socket::own_socket;
@@ -29,14 +31,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tasks::Tasks;
 use transitions::Transitions;
-use upgrade::Upgrade;
 
 const CAUGHT: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
 
 /// Supervises until it is told to end.
 pub(crate) fn daemon(arguments: DaemonArguments) -> ExitCode {
     // First of all, since descriptors that were passed are known by their numbers alone.
-    let taken = handed::taken_over();
+    let taken = taken_over().map_err(Refusal::failed);
     let goes_on = !matches!(taken, Ok(None));
     let settings = Settings::of(arguments, goes_on);
     logging::start(Style::Daemon);
@@ -57,12 +58,18 @@ pub(crate) fn daemon(arguments: DaemonArguments) -> ExitCode {
     }
 }
 
-/// Reads the state of another daemon, to say whether this program could go on with it.
+/// Reads the state of another daemon, to say whether this program could go on with it, with these
+/// arguments.
 ///
 /// # Errors
 /// What of it is not understood.
-pub(crate) fn check_state(bytes: &[u8]) -> Result<(), String> {
-    handed::read(bytes).map(drop)
+pub(crate) fn check_state(bytes: &[u8], arguments: DaemonArguments) -> Result<(), String> {
+    next_program::read::<HandedHost>(bytes).map_err(|why| format!("the state: {why}"))?;
+    match Settings::of(arguments, true) {
+        Ok(_) => Ok(()),
+        Err(Refusal::Usage(why)) => Err(format!("the arguments: {why}")),
+        Err(Refusal::Failed(reasons)) => Err(reasons.join("; ")),
+    }
 }
 
 #[derive(Debug)]
@@ -162,9 +169,9 @@ impl Daemon {
         }
         self.metrics.dispatch(&mut self.supervisor);
         if self.server.takes_upgrade() {
-            self.begin_upgrade();
+            next_program::begin(self);
         }
-        self.continue_upgrade();
+        next_program::proceed(self);
         self.memory.look(self.supervisor.tasks().len(), self.tasks.is_reloading());
         let waits = [
             self.server.timeout(),
@@ -247,7 +254,7 @@ impl Daemon {
             }
             Signal::USR1 => self.log_figures(),
             // USR2: no other is caught.
-            _ => self.begin_upgrade(),
+            _ => next_program::begin(self),
         }
     }
 

@@ -87,7 +87,12 @@ impl Settings {
             Some("none") => None,
             // The sockets that were passed are instead of the usual one.
             None if !listeners.is_empty() => None,
-            flag => Some(socket_path(flag).map_err(|error| Refusal::Usage(error.to_string()))?),
+            flag => match socket_path(flag) {
+                Ok(path) => Some(path),
+                // Those that were passed to the program before are handed over, not passed again.
+                Err(_) if goes_on => None,
+                Err(error) => return Err(Refusal::Usage(error.to_string())),
+            },
         };
         let passed = listeners.iter().find_map(|listener| {
             listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned))

@@ -3,6 +3,7 @@
 use super::Daemon;
 use super::settings::Settings;
 use crate::cli::arguments::{Arguments, Verb};
+use crate::cli::upgrade as next_program;
 use crate::sys::faults::fail_nth_but;
 use crate::vocabulary::{StateName, TaskSpec};
 use clap::Parser;
@@ -67,7 +68,7 @@ fn fail_each_in_turn(program: &Path) {
         let executable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(program, executable).expect("executable");
         let injected = fail_nth_but(nth, Errno::ENOMEM, SPARED);
-        daemon.begin_upgrade();
+        next_program::begin(&mut daemon);
         until(&mut daemon, "it has failed", |daemon| daemon.upgrade.is_idle());
         let hit = injected.hit();
         drop(injected);

@@ -4,6 +4,7 @@ use crate::cli::arguments::UpArguments;
 use crate::control::{Server, ServerOptions, Socket};
 use crate::reactor::Supervisor;
 use crate::vocabulary::cause;
+use serde::{Deserialize, Serialize};
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
@@ -15,7 +16,22 @@ pub(super) struct Control {
     pub(super) server: Server,
     /// Removes its file, then the directory is empty.
     socket: Option<Socket>,
-    _directory: Option<Directory>,
+    directory: Option<Directory>,
+}
+
+/// The place of the socket, for another program that goes on.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct HandedControl {
+    path: Option<PathBuf>,
+    /// Of the socket, by its file.
+    name: Option<String>,
+    /// What was made for it.
+    directory: Option<PathBuf>,
+}
+
+/// What the server of an `up` can do, wherever its socket is.
+pub(super) fn options() -> ServerOptions {
+    ServerOptions { upgrades: true, ..ServerOptions::default() }
 }
 
 /// A directory of our own, removed when this is dropped.
@@ -39,7 +55,7 @@ impl Control {
             }
         };
         let shown = path.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let options = ServerOptions { socket: shown, ..ServerOptions::default() };
+        let options = ServerOptions { socket: shown, ..options() };
         let mut server = Server::new(supervisor, options);
         let mut socket = None;
         if let Some(path) = path {
@@ -47,7 +63,26 @@ impl Control {
             server.listen(supervisor, listener)?;
             socket = Some(bound);
         }
-        Ok(Control { server, socket, _directory: directory })
+        Ok(Control { server, socket, directory })
+    }
+
+    /// What another program needs to go on with it, but for the server.
+    pub(super) fn hand_over(&self) -> HandedControl {
+        let socket = self.socket.as_ref();
+        HandedControl {
+            path: socket.map(|socket| socket.path().to_owned()),
+            name: socket.and_then(|socket| socket.stored_name().ok()),
+            directory: self.directory.as_ref().map(|directory| directory.0.clone()),
+        }
+    }
+
+    /// Goes on where another program of this process stood.
+    pub(super) fn go_on(server: Server, handed: HandedControl) -> io::Result<Control> {
+        let socket = match (&handed.path, &handed.name) {
+            (Some(path), Some(name)) => Socket::go_on(path, name)?,
+            _ => None,
+        };
+        Ok(Control { server, socket, directory: handed.directory.map(Directory) })
     }
 
     /// Where it is.

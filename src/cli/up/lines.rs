@@ -11,6 +11,16 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// The beginning of a line whose end has not come.
+    pub(super) fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
+    /// Goes on with that.
+    pub(super) fn go_on(partial: Vec<u8>) -> Lines {
+        Lines { partial }
+    }
+
     /// Hands each line that is complete, or too long to wait for its end, to `print`, without its
     /// line end.
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut print: impl FnMut(&[u8])) {

@@ -6,11 +6,15 @@ mod news;
 mod pipes;
 mod screen;
 mod selection;
+mod upgrade;
+
+pub(crate) use upgrade::check_state;
 
 use super::arguments::UpArguments;
 use super::complain::complain;
 use super::logging::{self, Style};
 use super::task_file;
+use super::upgrade::{self as next_program, Upgrade, taken_over};
 use crate::reactor::{Options, ProcessSignals, Supervisor};
 use crate::sys::terminal;
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
@@ -27,15 +31,21 @@ use std::time::Duration;
 
 /// Runs the tasks until all have finished.
 pub(crate) fn up(arguments: UpArguments) -> ExitCode {
+    // First of all, since descriptors that were passed are known by their numbers alone.
+    let taken = taken_over();
     logging::start(Style::Foreground);
-    let tasks = match tasks_of(&arguments) {
-        Ok(tasks) => tasks,
-        Err(reasons) => {
-            reasons.iter().for_each(|reason| complain("up", reason));
-            return ExitCode::from(2);
-        }
+    let started = match taken {
+        Ok(Some(taken)) => Up::go_on(taken),
+        Ok(None) => match tasks_of(&arguments) {
+            Ok(tasks) => Up::start(tasks, &arguments),
+            Err(reasons) => {
+                reasons.iter().for_each(|reason| complain("up", reason));
+                return ExitCode::from(2);
+            }
+        },
+        Err(why) => Err(io::Error::other(why)),
     };
-    match Up::start(tasks, &arguments).and_then(Up::until_the_end) {
+    match started.and_then(Up::until_the_end) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -58,6 +68,7 @@ fn tasks_of(arguments: &UpArguments) -> Result<Vec<TaskSpec>, Vec<String>> {
 struct Up {
     supervisor: Supervisor,
     signals: ProcessSignals,
+    caught: Vec<Signal>,
     control: Control,
     screen: Screen,
     pipes: Pipes,
@@ -68,13 +79,13 @@ struct Up {
     stopping: bool,
     /// No task has given up, and each could start.
     good: bool,
+    upgrade: Upgrade,
 }
 
 impl Up {
     fn start(tasks: Vec<TaskSpec>, arguments: &UpArguments) -> io::Result<Up> {
-        let mut supervisor = Supervisor::new(Options { own_process: true, ..Options::default() })?;
-        let mut caught = vec![Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
-        caught.retain(|&signal| signal != Signal::HUP || !terminal::is_ignored(signal));
+        let mut supervisor = Supervisor::new(options())?;
+        let caught = caught();
         let signals = ProcessSignals::catch(&mut supervisor, &caught)?;
         let control = Control::listen(&mut supervisor, arguments)?;
         let mut screen = Screen::open(&mut supervisor)?;
@@ -85,6 +96,7 @@ impl Up {
         let mut up = Up {
             supervisor,
             signals,
+            caught,
             control,
             screen,
             pipes: Pipes::new(),
@@ -92,6 +104,7 @@ impl Up {
             living: HashSet::new(),
             stopping: false,
             good: true,
+            upgrade: Upgrade::Idle,
         };
         up.launch(tasks, is_coloured(arguments))?;
         Ok(up)
@@ -137,8 +150,16 @@ impl Up {
             if ended && self.pipes.is_quiet() && self.screen.is_empty() {
                 return Ok(self.good);
             }
+            if self.control.server.takes_upgrade() {
+                next_program::begin(&mut self);
+            }
+            next_program::proceed(&mut self);
             let more = !self.pipes.is_quiet() && !self.screen.is_full();
-            let waits = [more.then_some(Duration::ZERO), self.control.server.timeout()];
+            let waits = [
+                more.then_some(Duration::ZERO),
+                self.control.server.timeout(),
+                self.upgrade.timeout(),
+            ];
             self.supervisor.turn(waits.into_iter().flatten().min(), &mut events)?;
         }
     }
@@ -147,13 +168,22 @@ impl Up {
         while let Some(ready) = self.control.server.next_ready() {
             if ready.id == self.signals.watch() {
                 for signal in self.signals.take() {
-                    let again = self.stopping || signal == Signal::QUIT;
-                    self.stop(again.then_some(Duration::ZERO));
+                    self.signaled(signal);
                 }
+            } else if self.upgrade.take_ready(&ready) {
+                continue;
             } else if Some(ready.id) != self.screen.watch() {
                 self.pipes.note(ready.id);
             }
         }
+    }
+
+    fn signaled(&mut self, signal: Signal) {
+        if signal == Signal::USR2 {
+            return next_program::begin(self);
+        }
+        let again = self.stopping || signal == Signal::QUIT;
+        self.stop(again.then_some(Duration::ZERO));
     }
 
     /// Stops all tasks in order; none gets longer than `grace`.
@@ -198,6 +228,17 @@ impl Up {
             }
         }
     }
+}
+
+fn options() -> Options {
+    Options { own_process: true, ..Options::default() }
+}
+
+/// The signals that are heeded; HUP only where nohup(1) has not had it ignored.
+fn caught() -> Vec<Signal> {
+    let mut caught = vec![Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR2];
+    caught.retain(|&signal| signal != Signal::HUP || !terminal::is_ignored(signal));
+    caught
 }
 
 /// Colours are for people (no-color.org).

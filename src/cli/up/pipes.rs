@@ -2,13 +2,16 @@
 
 use super::lines::Lines;
 use super::screen::Screen;
+use crate::control::handover::base64_text;
 use crate::reactor::{Supervisor, WatchId};
+use crate::sys::handed_descriptors::HandedDescriptors;
 use crate::sys::pipe;
 use crate::vocabulary::{Sink, TaskSpec, cause};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
 /// What is read of one task before the next has its turn.
@@ -38,6 +41,17 @@ struct Source {
     is_ready: bool,
 }
 
+/// The pipe of a task, for another program that goes on.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct HandedPipe {
+    task: String,
+    pub(super) pipe: Option<RawFd>,
+    prefix: String,
+    /// The beginning of a line whose end has not come.
+    #[serde(with = "base64_text")]
+    partial: Vec<u8>,
+}
+
 impl Pipes {
     pub(super) fn new() -> Pipes {
         Pipes {
@@ -57,23 +71,64 @@ impl Pipes {
         spec: &mut TaskSpec,
         prefix: String,
     ) -> io::Result<()> {
-        let index = self.sources.len();
         let mut relayed = None;
         if spec.stdout.is_none() || spec.stderr.is_none() {
             let (reader, writer) = pipe::make_pipe(None)?;
             pipe::let_holders_reopen(writer.as_fd())?;
-            let watch = supervisor.watch(reader.as_fd())?;
-            self.by_watch.insert(watch, index);
             relayed = Some(File::from(reader));
             // One pipe for both, so that their order stays.
             let sink = Sink::Descriptor(Arc::new(writer));
             spec.stdout.get_or_insert_with(|| sink.clone());
             spec.stderr.get_or_insert(sink);
         }
-        self.by_name.insert(name.to_owned(), index);
         let lines = Lines::default();
-        self.sources.push(Source { pipe: relayed, prefix, lines, is_ready: false });
+        let source = Source { pipe: relayed, prefix, lines, is_ready: false };
+        self.add_source(supervisor, name, source)
+    }
+
+    fn add_source(
+        &mut self,
+        supervisor: &mut Supervisor,
+        name: &str,
+        source: Source,
+    ) -> io::Result<()> {
+        let index = self.sources.len();
+        if let Some(pipe) = &source.pipe {
+            self.by_watch.insert(supervisor.watch(pipe.as_fd())?, index);
+        }
+        self.by_name.insert(name.to_owned(), index);
+        self.sources.push(source);
         Ok(())
+    }
+
+    /// All of them, for another program that goes on.
+    pub(super) fn hand_over(&self) -> Vec<HandedPipe> {
+        let handed = |(name, &index): (&String, &usize)| {
+            let Source { pipe, prefix, lines, .. } = self.sources.get(index)?;
+            Some(HandedPipe {
+                task: name.clone(),
+                pipe: pipe.as_ref().map(AsRawFd::as_raw_fd),
+                prefix: prefix.clone(),
+                partial: lines.partial().to_vec(),
+            })
+        };
+        self.by_name.iter().filter_map(handed).collect()
+    }
+
+    /// Goes on with the pipes of another program. What is in them is told anew as ready.
+    pub(super) fn go_on(
+        supervisor: &mut Supervisor,
+        handed: Vec<HandedPipe>,
+        descriptors: &mut HandedDescriptors,
+    ) -> io::Result<Pipes> {
+        let mut pipes = Pipes::new();
+        for HandedPipe { task, pipe, prefix, partial } in handed {
+            let pipe = pipe.and_then(|number| descriptors.take(number)).map(File::from);
+            let lines = Lines::go_on(partial);
+            let source = Source { pipe, prefix, lines, is_ready: false };
+            pipes.add_source(supervisor, &task, source)?;
+        }
+        Ok(pipes)
     }
 
     /// A watched descriptor became ready; it may be another's.

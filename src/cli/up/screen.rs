@@ -39,6 +39,16 @@ impl Screen {
         Ok(Screen { out, watch, queue, closed: false })
     }
 
+    /// What is queued, for another program that goes on.
+    pub(super) fn queued(&self) -> Vec<u8> {
+        self.queue.iter().copied().collect()
+    }
+
+    /// Goes on with what another program had queued.
+    pub(super) fn go_on(&mut self, queued: Vec<u8>) {
+        self.queue = queued.into();
+    }
+
     /// Under which it becomes ready.
     pub(super) fn watch(&self) -> Option<WatchId> {
         self.watch

@@ -89,7 +89,8 @@ pub(super) fn reload(mut fields: Fields, context: &Context<'_>) -> Result<Progre
 pub(super) fn upgrade(fields: Fields, context: &Context<'_>) -> Result<Progress, Failure> {
     fields.finish()?;
     if !context.host.upgrade {
-        let reason = "only a daemon goes on with another program";
+        let reason =
+            "its host does not go on as another program: `ostler daemon` and `ostler up` do";
         return Err(Failure::unsupported("Upgrade", reason));
     }
     Ok(Progress::Upgrade)

@@ -91,6 +91,20 @@ impl HandedConnection {
     }
 }
 
+#[cfg(fuzzing)]
+impl HandedConnection {
+    /// How many calls stand in it that can be taken.
+    pub(super) fn calls(self) -> usize {
+        let mut session = Session::go_on(&self.state, self.input, self.output);
+        let mut calls = 0;
+        while session.next_call().is_some() {
+            session.reply(&serde_json::json!({}));
+            calls += 1;
+        }
+        calls
+    }
+}
+
 const KINDS: [Kind; 4] = [Kind::Wait, Kind::Shutdown, Kind::Exec, Kind::Other];
 
 fn kind_name(kind: Kind) -> &'static str {

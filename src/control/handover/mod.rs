@@ -6,6 +6,9 @@
 //! kind that it does not know it refuses, since there is something that it would lose.
 
 mod connections;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod reactor;
 mod streams;
 mod upgraded;
@@ -15,14 +18,16 @@ use super::history::History;
 use super::journal::{self, Transcript};
 use super::server::Server;
 use crate::reactor::{
-    HandedAsking, HandedHeld, HandedInit, HandedOutput, HandedRun, HandedSource, HandedStream,
-    HandedSupervisor,
+    HandedAsking, HandedHeld, HandedInit, HandedOutput, HandedRun, HandedSink, HandedSource,
+    HandedStream, HandedSupervisor,
 };
 use crate::reactor::{HandedOver, Kept, Options, Supervisor, TakenExecs};
 use crate::sys::handed_descriptors::HandedDescriptors;
 pub(super) use connections::{HandedAsker, HandedConnection, HandedServer};
+pub(crate) use reactor::base64_text;
 use reactor::{
-    AskingDef, ExecLine, HeldDef, InitDef, OutputDef, RunDef, SourceDef, StreamDef, SupervisorDef,
+    AskingDef, ExecLine, HeldDef, InitDef, OutputDef, RunDef, SinkDef, SourceDef, StreamDef,
+    SupervisorDef,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,6 +58,7 @@ enum Line {
     Supervisor(#[serde(with = "SupervisorDef")] HandedSupervisor),
     Run(#[serde(with = "RunDef")] HandedRun),
     Init(#[serde(with = "InitDef")] HandedInit),
+    Sink(#[serde(with = "SinkDef")] HandedSink),
     Output(#[serde(with = "OutputDef")] HandedOutput),
     Stream(#[serde(with = "StreamDef")] HandedStream),
     Source(#[serde(with = "SourceDef")] HandedSource),
@@ -102,6 +108,9 @@ pub(crate) fn write(
     connections.into_iter().try_for_each(|c| add(&Line::Connection(Box::new(c))))?;
     let (host, of_host) = host;
     descriptors.extend(of_host);
+    // One that is named twice is there once.
+    descriptors.sort_unstable();
+    descriptors.dedup();
     add(&Line::Host(host))?;
     let header = Header {
         format: FORMAT,
@@ -122,11 +131,22 @@ fn add_reactor(
     handed: HandedOver,
     add: &mut impl FnMut(&Line) -> Result<(), String>,
 ) -> Result<(), String> {
-    let HandedOver { supervisor, runs, inits, outputs, streams, sources, held, asking, execs } =
-        handed;
+    let HandedOver {
+        supervisor,
+        runs,
+        inits,
+        sinks,
+        outputs,
+        streams,
+        sources,
+        held,
+        asking,
+        execs,
+    } = handed;
     add(&Line::Supervisor(supervisor))?;
     runs.into_iter().try_for_each(|run| add(&Line::Run(run)))?;
     inits.into_iter().try_for_each(|init| add(&Line::Init(init)))?;
+    sinks.into_iter().try_for_each(|sink| add(&Line::Sink(sink)))?;
     outputs.into_iter().try_for_each(|output| add(&Line::Output(output)))?;
     streams.into_iter().try_for_each(|stream| add(&Line::Stream(stream)))?;
     sources.into_iter().try_for_each(|source| add(&Line::Source(source)))?;
@@ -219,6 +239,7 @@ impl Handed {
             Line::Supervisor(supervisor) => reactor.supervisor = supervisor,
             Line::Run(run) => reactor.runs.push(run),
             Line::Init(init) => reactor.inits.push(init),
+            Line::Sink(sink) => reactor.sinks.push(sink),
             Line::Output(output) => reactor.outputs.push(output),
             Line::Stream(stream) => reactor.streams.push(stream),
             Line::Source(source) => reactor.sources.push(source),

@@ -2,8 +2,8 @@
 
 use crate::engine::Ask;
 use crate::reactor::{
-    HandedAsking, HandedExec, HandedHeld, HandedInit, HandedOutput, HandedRun, HandedSource,
-    HandedStream, HandedSupervisor, HandedTail,
+    HandedAsking, HandedExec, HandedHeld, HandedInit, HandedOutput, HandedRun, HandedSink,
+    HandedSource, HandedStream, HandedSupervisor, HandedTail,
 };
 use crate::vocabulary::{ExecId, ExitStatus, Mono, Pid, StreamKind, Ticket};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -46,6 +46,15 @@ pub(super) struct RunDef {
 pub(super) struct InitDef {
     pid: i32,
     pidfd: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "HandedSink")]
+pub(super) struct SinkDef {
+    launch: u64,
+    #[serde(with = "KindDef")]
+    kind: StreamKind,
+    descriptor: i32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -307,21 +316,16 @@ mod number {
 }
 
 /// Bytes that may be anything.
-pub(super) mod base64_text {
+pub(crate) mod base64_text {
     use super::{Deserialize, Deserializer, Serializer};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        bytes: &[u8],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        data: D,
-    ) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(data: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(data)?;
         STANDARD.decode(text).map_err(serde::de::Error::custom)
     }

@@ -1,11 +1,11 @@
 //! Giving a supervisor to another program.
 
 use super::{
-    HandedAsking, HandedHeld, HandedInit, HandedOver, HandedRun, HandedSupervisor, Store,
-    Supervisor,
+    HandedAsking, HandedHeld, HandedInit, HandedOver, HandedRun, HandedSink, HandedSupervisor,
+    Store, Supervisor,
 };
 use crate::reactor::run::{Main, Run};
-use crate::vocabulary::TaskId;
+use crate::vocabulary::{Sink, StreamKind, TaskId};
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -54,6 +54,13 @@ impl Supervisor {
                 .collect(),
             ..HandedOver::default()
         };
+        for identity in self.engine.tasks().filter_map(|task| self.engine.identity(task)) {
+            for kind in [StreamKind::Stdout, StreamKind::Stderr] {
+                let Sink::Descriptor(descriptor) = identity.sink(kind) else { continue };
+                let (launch, descriptor) = (identity.number, descriptor.as_raw_fd());
+                handed.sinks.push(HandedSink { launch, kind, descriptor });
+            }
+        }
         for (task, owner, pipes) in self.unadopted.held_up() {
             let pipes = pipes.iter().map(AsRawFd::as_raw_fd).collect();
             let held = |launch| HandedHeld { launch, owner, pipes };

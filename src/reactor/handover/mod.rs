@@ -20,6 +20,7 @@ pub(crate) struct HandedOver {
     pub(crate) supervisor: HandedSupervisor,
     pub(crate) runs: Vec<HandedRun>,
     pub(crate) inits: Vec<HandedInit>,
+    pub(crate) sinks: Vec<HandedSink>,
     pub(crate) outputs: Vec<HandedOutput>,
     pub(crate) streams: Vec<HandedStream>,
     pub(crate) sources: Vec<HandedSource>,
@@ -77,6 +78,14 @@ pub(crate) struct HandedRun {
 pub(crate) struct HandedInit {
     pub(crate) pid: i32,
     pub(crate) pidfd: RawFd,
+}
+
+/// A stream of a task that goes to a descriptor of the host's, which a task in JSON does not name.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HandedSink {
+    pub(crate) launch: LaunchNumber,
+    pub(crate) kind: StreamKind,
+    pub(crate) descriptor: RawFd,
 }
 
 /// The output of a task.
@@ -180,7 +189,7 @@ pub(crate) struct HandedTail {
 }
 
 impl HandedOver {
-    /// The numbers of all descriptors.
+    /// The numbers of all descriptors; one may come twice.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let HandedSupervisor { init_image, exits, lock, .. } = &self.supervisor;
         let mut all: Vec<RawFd> = init_image.iter().chain(exits).chain(lock).copied().collect();
@@ -188,6 +197,7 @@ impl HandedOver {
             all.extend(run.pidfd.into_iter().chain(run.init.map(|(_, fd)| fd)));
         }
         all.extend(self.inits.iter().map(|init| init.pidfd));
+        all.extend(self.sinks.iter().map(|sink| sink.descriptor));
         all.extend(self.streams.iter().filter_map(|stream| stream.target));
         all.extend(self.sources.iter().map(|source| source.pipe));
         all.extend(self.execs.iter().filter_map(|exec| exec.pidfd));

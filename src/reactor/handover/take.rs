@@ -1,6 +1,6 @@
 //! Going on with a supervisor that another program of this process has given.
 
-use super::{HandedAsking, HandedOver, HandedRun, HandedSupervisor, Supervisor};
+use super::{HandedAsking, HandedOver, HandedRun, HandedSink, HandedSupervisor, Supervisor};
 use crate::engine::{self, Asking, Config, Saved, State};
 use crate::reactor::run::{Init, Main, Run};
 use crate::reactor::start::key_of;
@@ -10,11 +10,11 @@ use crate::reactor::{Due, Options, register};
 use crate::sys::handed_descriptors::HandedDescriptors;
 use crate::sys::{clock, own_process};
 use crate::vocabulary::limits::SINK_RETRY_FIRST;
-use crate::vocabulary::{Containment, ExecId, LaunchNumber, Pid, TaskId, cause};
+use crate::vocabulary::{Containment, ExecId, LaunchNumber, Pid, Sink, TaskId, cause};
 use mio::Interest;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Commands in tasks: as they were known, and as they are.
@@ -29,7 +29,7 @@ impl Supervisor {
     pub(crate) fn take_over(
         mut options: Options,
         store: Option<Box<dyn Store>>,
-        kept: Kept,
+        mut kept: Kept,
         mut handed: HandedOver,
         descriptors: &mut HandedDescriptors,
     ) -> io::Result<(Supervisor, TakenExecs)> {
@@ -52,6 +52,7 @@ impl Supervisor {
         }
         let itself = std::mem::take(&mut handed.supervisor);
         supervisor.take_over_itself(itself, kept.tree.as_deref(), descriptors);
+        give_sinks(&mut kept.tasks, &handed.sinks, descriptors);
         let execs = supervisor.take_over_tasks(kept.tasks, &kept.processes, handed, descriptors);
         supervisor.note_tree();
         if let Err(error) = supervisor.take_down_all() {
@@ -219,6 +220,30 @@ impl Supervisor {
         let mark = process.and_then(|process| process.init).map(|(_, mark)| mark);
         if let Some(run) = self.runs.get_mut(task) {
             run.init = Some(Box::new(Init { pid, mark, pidfd, watched: seen.is_ok() }));
+        }
+    }
+}
+
+/// Has the streams of tasks go to the descriptors of the host's that they went to before.
+fn give_sinks(tasks: &mut [Saved], sinks: &[HandedSink], descriptors: &mut HandedDescriptors) {
+    let mut places = HashMap::new();
+    if !sinks.is_empty() {
+        let numbers = tasks.iter().map(|saved| saved.identity.number);
+        places.extend(numbers.zip(0..));
+    }
+    // One may be that of several streams.
+    let mut taken = HashMap::new();
+    for &HandedSink { launch, kind, descriptor } in sinks {
+        let fd = taken
+            .entry(descriptor)
+            .or_insert_with(|| descriptors.take(descriptor).map(Arc::<OwnedFd>::new));
+        let saved = places.get(&launch).and_then(|&place: &usize| tasks.get_mut(place));
+        match (saved, fd) {
+            (Some(saved), Some(fd)) => {
+                let sink = Sink::Descriptor(Arc::clone(fd));
+                saved.identity = Arc::new(saved.identity.with_sink(kind, sink));
+            }
+            _ => log::error!("output lost: {} of launch {launch}", kind.as_str()),
         }
     }
 }

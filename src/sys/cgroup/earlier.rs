@@ -36,10 +36,11 @@ pub(crate) fn unnoted_groups(mounted: &Mounted, run: &str) -> Vec<PathBuf> {
 
 #[cfg(feature = "cli")]
 impl Tree {
-    /// The program before this one of the same process has made it, and is in its leaf or not.
+    /// The program before this one of the same process has used it, and is in its leaf; else it may
+    /// be one of an earlier process, whose leaf is still there.
     pub(crate) fn go_on(&mut self, moved: bool) {
         self.moved = moved;
-        self.reused = false;
+        self.reused = !moved;
     }
 }
 
@@ -55,6 +56,11 @@ impl Limits {
         let mut counts = Controller::ALL.to_vec();
         counts.retain(|controller| tree.is_enabled(*controller));
         self.tree_counts = counts;
+    }
+
+    /// There is no tree: what is made next is a new one.
+    pub(crate) fn forget_tree(&mut self) {
+        self.tree_counts.clear();
     }
 
     /// A run of an earlier supervisor has these v1 groups.

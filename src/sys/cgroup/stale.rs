@@ -54,9 +54,14 @@ pub(super) fn owner_of(name: &str, mark: &str) -> Option<Pid> {
     Pid::new(made_by.strip_suffix(mark)?.parse().ok()?)
 }
 
-/// Removes a tree and the groups in it, unless something runs in one of them: the kernel keeps
-/// what is not empty, and a supervisor that we cannot see keeps its own leaf that way.
+/// Removes a tree and the groups in it, unless something runs in one of them: whoever has made
+/// that goes on with it, and may have made the next one a moment ago, or lives where we cannot see
+/// it.
 fn remove_empty(tree: &Path) {
+    let events = std::fs::read_to_string(tree.join("cgroup.events")).unwrap_or_default();
+    if events.lines().any(|line| line == "populated 1") {
+        return;
+    }
     if std::fs::remove_dir(tree.join(LEAF)).is_err_and(|error| error.kind() != NotFound) {
         return;
     }

@@ -131,7 +131,9 @@ fn a_set_user_id_program_gives_nothing_then() {
     // Not below /tmp, which may be mounted nosuid.
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let program = directory.path().join("id");
-    std::fs::copy("/usr/bin/id", &program).unwrap();
+    // By another process: a child of another thread could have it open for writing (ETXTBSY).
+    let copied = std::process::Command::new("cp").arg("/usr/bin/id").arg(&program).status();
+    assert!(copied.unwrap().success());
     for (path, mode) in [(directory.path(), 0o755), (&program, 0o4755)] {
         std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     }
