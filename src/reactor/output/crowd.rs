@@ -44,20 +44,24 @@ struct Set {
 }
 
 impl Set {
-    fn new() -> io::Result<Set> {
+    /// An empty one, which the loop watches.
+    fn new(registry: &Registry) -> io::Result<Set> {
         faults::check("epoll_create1")?;
-        Ok(Set { poll: Poll::new()?, events: Events::with_capacity(GATHER_LINES_PER_LOOK) })
-    }
-
-    fn watch(&self, registry: &Registry) -> io::Result<()> {
+        let poll = Poll::new()?;
         faults::check("epoll_ctl")?;
         let token = Token::from(Owner::Crowd);
-        registry.register(&mut SourceFd(&self.poll.as_raw_fd()), token, Interest::READABLE)
+        registry.register(&mut SourceFd(&poll.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Set { poll, events: Events::with_capacity(GATHER_LINES_PER_LOOK) })
     }
 
-    fn unwatch(&self, registry: &Registry) -> io::Result<()> {
+    /// Has the loop watch it from now on, or not any more. It stays in the loop's set: to put one
+    /// of thousands of pipes into another takes milliseconds, since the kernel looks for rings. No
+    /// set is ever ready for writing, so that to wait for that is to be told of nothing.
+    fn watch(&self, registry: &Registry, on: bool) -> io::Result<()> {
         faults::check("epoll_ctl")?;
-        registry.deregister(&mut SourceFd(&self.poll.as_raw_fd()))
+        let token = Token::from(Owner::Crowd);
+        let interest = if on { Interest::READABLE } else { Interest::WRITABLE };
+        registry.reregister(&mut SourceFd(&self.poll.as_raw_fd()), token, interest)
     }
 }
 
@@ -75,7 +79,7 @@ impl Crowd {
     /// Takes in a pipe; false where the system does not let us.
     fn take_in(&mut self, registry: &Registry, pipe: BorrowedFd<'_>, key: Key) -> bool {
         if self.set.is_none() {
-            self.set = Set::new().and_then(|set| set.watch(registry).map(|()| set)).ok();
+            self.set = Set::new(registry).ok();
         }
         let Some(set) = &self.set else { return false };
         watch(set.poll.registry(), pipe, Owner::Source(key)).is_ok()
@@ -109,9 +113,9 @@ impl Crowd {
         self.lean = if found <= GATHER_LEAN_LINES { self.lean + 1 } else { 0 };
         let next = Some(now + GATHER_TIME);
         let changed = match gathers {
-            true if self.lean >= GATHER_LEAN_LOOKS => set.watch(registry).map(|()| None),
+            true if self.lean >= GATHER_LEAN_LOOKS => set.watch(registry, true).map(|()| None),
             true => Ok(next),
-            false if self.rate.is_high(now) => set.unwatch(registry).map(|()| {
+            false if self.rate.is_high(now) => set.watch(registry, false).map(|()| {
                 self.lean = 0;
                 next
             }),
