@@ -123,7 +123,7 @@ fn a_launch_gets_the_descriptors_of_files_that_need_not_be_open() {
     }
     alone(|fixture| {
         drop(fixture);
-        setrlimit(Resource::RLIMIT_NOFILE, LIMIT, hard).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, LIMIT, LIMIT).unwrap();
         let mut fixture = Fixture::new(Options { own_process: true, ..Options::default() });
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
