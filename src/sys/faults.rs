@@ -71,6 +71,8 @@ mod told {
     }
 }
 
+#[cfg(all(test, feature = "control"))]
+pub(crate) use armed::fail_of;
 #[cfg(test)]
 pub(crate) use armed::{calls, check, fail_nth, fail_nth_but};
 
@@ -84,9 +86,10 @@ mod armed {
 
     thread_local! {
         static SEEN: Cell<u64> = const { Cell::new(0) };
-        static FAIL: Cell<Option<(u64, Errno)>> = const { Cell::new(None) };
+        static FAIL: Cell<Option<(u64, u64, Errno)>> = const { Cell::new(None) };
         static HIT: Cell<Option<&'static str>> = const { Cell::new(None) };
-        static SPARED: Cell<&'static [&'static str]> = const { Cell::new(&[]) };
+        static SPARED: Cell<fn(&str) -> bool> = const { Cell::new(|_| false) };
+        static LIST: Cell<&'static [&'static str]> = const { Cell::new(&[]) };
         static CALLS: RefCell<Calls> = const { RefCell::new(BTreeMap::new()) };
     }
 
@@ -108,7 +111,7 @@ mod armed {
 
     /// From now on, the `nth` call of this thread (from 1) fails with `errno`, once.
     pub(crate) fn fail_nth(nth: u64, errno: Errno) -> Injected {
-        fail_nth_but(nth, errno, &[])
+        arm((nth, nth, errno), |_| false)
     }
 
     /// The same, where some calls neither fail nor count.
@@ -117,10 +120,27 @@ mod armed {
         errno: Errno,
         spared: &'static [&'static str],
     ) -> Injected {
+        LIST.set(spared);
+        arm((nth, nth, errno), |call| LIST.get().contains(&call))
+    }
+
+    /// So many calls in a row from the `nth` on, where none but these fail and count.
+    #[cfg(feature = "control")]
+    pub(crate) fn fail_of(
+        nth: u64,
+        count: u64,
+        errno: Errno,
+        calls: &'static [&'static str],
+    ) -> Injected {
+        LIST.set(calls);
+        arm((nth, nth + count - 1, errno), |call| !LIST.get().contains(&call))
+    }
+
+    fn arm(fail: (u64, u64, Errno), spared: fn(&str) -> bool) -> Injected {
         SPARED.set(spared);
         SEEN.set(0);
         HIT.set(None);
-        FAIL.set(Some((nth, errno)));
+        FAIL.set(Some(fail));
         Injected
     }
 
@@ -131,12 +151,12 @@ mod armed {
 
     pub(crate) fn check(call: &'static str) -> Result<(), Errno> {
         CALLS.with_borrow_mut(|calls| *calls.entry(call).or_default() += 1);
-        if SPARED.get().contains(&call) {
+        if SPARED.get()(call) {
             return Ok(());
         }
         SEEN.set(SEEN.get() + 1);
         match FAIL.get() {
-            Some((nth, errno)) if nth == SEEN.get() => {
+            Some((first, last, errno)) if (first..=last).contains(&SEEN.get()) => {
                 HIT.set(Some(call));
                 Err(errno)
             }

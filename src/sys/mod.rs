@@ -41,6 +41,8 @@ mod host;
 pub(crate) mod inherited;
 pub(crate) mod init;
 mod init_filter;
+#[cfg(feature = "control")]
+pub(crate) mod journal_file;
 pub(crate) mod landlock;
 #[cfg(feature = "control")]
 pub(crate) mod log_file;

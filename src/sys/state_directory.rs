@@ -186,17 +186,6 @@ fn lock(directory: &Path) -> io::Result<Flock<File>> {
     }
 }
 
-/// Opens a file of the state directory that is only added to; made where there is none.
-pub(crate) fn open_for_adding(path: &Path) -> io::Result<File> {
-    faults::check("open")?;
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,10 +2,10 @@
 
 use crate::fixture::Life;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
-/// Listens at a path, and is gone; a child of it has the socket for so long.
-fn orphan(life: &Life, seconds: &str) -> Child {
+/// Listens at a path, and is gone; a child of it has the socket for so long, and the pipe.
+fn orphan(life: &Life, seconds: &str) -> ChildStdout {
     let script = "import os, socket, sys, time
 s = socket.socket(socket.AF_UNIX)
 s.bind(sys.argv[1])
@@ -23,9 +23,10 @@ time.sleep(float(sys.argv[2]))
         .spawn()
         .expect("started");
     let mut said = [0; 4];
-    parent.stdout.as_mut().expect("a pipe").read_exact(&mut said).expect("it is held");
+    let mut pipe = parent.stdout.take().expect("a pipe");
+    pipe.read_exact(&mut said).expect("it is held");
     assert!(parent.wait().expect("a child").success());
-    parent
+    pipe
 }
 
 #[test]

@@ -15,14 +15,14 @@ pub(super) use transcript::{Transcript, go_on};
 
 use crate::engine::Change;
 use crate::reactor::{Counters, Note, Options, Store, Supervisor};
-use crate::sys::state_directory::{StateDirectory, open_for_adding};
+use crate::sys::journal_file::{self, JournalFile};
+use crate::sys::state_directory::StateDirectory;
 use crate::vocabulary::cause;
 use crate::vocabulary::limits::{JOURNAL_BYTES_MIN, JOURNAL_GROWTH};
 use line::{Header, ProcessLine, Written, WrittenTask};
 use serde::Serialize;
 use state::StateLine;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 #[cfg(feature = "cli")]
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -96,7 +96,7 @@ impl Supervisor {
 struct Journal {
     directory: StateDirectory,
     /// Absent before the first snapshot.
-    file: Option<File>,
+    file: Option<JournalFile>,
     header: Header,
     /// Lines that are not in the file yet.
     lines: Vec<u8>,
@@ -124,7 +124,7 @@ impl Journal {
     fn write_anew(&mut self) -> io::Result<()> {
         let (new, path) = (self.directory.join(NEW_NAME), self.directory.join(NAME));
         let written = self.write_new(&new).and_then(|file| {
-            std::fs::rename(&new, &path)?;
+            journal_file::replace(&new, &path)?;
             Ok(file)
         });
         if written.is_err() {
@@ -138,10 +138,10 @@ impl Journal {
         Ok(())
     }
 
-    fn write_new(&self, path: &Path) -> io::Result<File> {
-        let mut file = open_for_adding(path)?;
-        file.set_len(0)?;
-        file.write_all(&self.lines)?;
+    fn write_new(&self, path: &Path) -> io::Result<JournalFile> {
+        let mut file = JournalFile::open(path)?;
+        file.cut(0)?;
+        file.add(&self.lines)?;
         Ok(file)
     }
 
@@ -153,9 +153,14 @@ impl Journal {
         }
         // Where there is none, a line that is no beginning would not be understood.
         let path = self.directory.join(NAME);
-        let opened = path.metadata().and_then(|_| open_for_adding(&path));
-        let Ok(file) = opened else { return self.lines.clear() };
-        self.size = file.metadata().map_or(0, |file| file.len());
+        let opened = path.metadata().and_then(|_| JournalFile::open(&path));
+        let opened = opened.and_then(|file| Ok((file.size()?, file)));
+        let Ok((size, file)) = opened else {
+            // What comes is said behind all of it.
+            self.anew = true;
+            return;
+        };
+        self.size = size;
         self.size_max = 0;
         self.file = Some(file);
         let header = self.lines.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -169,15 +174,17 @@ impl Journal {
         let Some(file) = &mut self.file else {
             return Err(io::Error::other("the journal could not be begun"));
         };
-        if let Err(error) = file.write_all(&self.lines) {
+        if let Err(error) = file.add(&self.lines) {
             // Half a line must not stand before the next one.
-            if let Err(error) = file.set_len(self.size) {
+            if let Err(error) = file.cut(self.size) {
                 log::warn!("the journal has a torn line: {}", cause(&error));
                 self.lines.insert(0, b'\n');
+                // It is never cut off within what has been added behind it.
+                self.size = file.size().unwrap_or(u64::MAX);
             }
             return Err(error);
         }
-        self.size += self.lines.len() as u64;
+        self.size = self.size.saturating_add(self.lines.len() as u64);
         Ok(())
     }
 }

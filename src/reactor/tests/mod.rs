@@ -6,6 +6,8 @@ mod adoptions;
 mod execs;
 mod failures;
 mod groups;
+#[cfg(feature = "control")]
+mod journals;
 mod looks;
 #[cfg(feature = "stats")]
 mod sampling;
