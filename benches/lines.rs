@@ -1,5 +1,5 @@
 //! Lines rather than bulk: what many tasks cost that write one each second, and how long the line
-//! of a quiet task takes beside one that floods.
+//! of a quiet task takes beside one that floods, and beside many others.
 #![allow(unsafe_code, reason = "the harness reads the allocator's counters")]
 
 mod harness;
@@ -61,6 +61,7 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
         (Beside::Nothing, "alone"),
         (Beside::Fifo, "beside a flood into a FIFO"),
         (Beside::File, "beside a flood into rotated files"),
+        (Beside::Crowd, "beside 1,000 tasks with a line a second each"),
     ] {
         let words = [(beside as u8).to_string(), seconds.to_string()];
         let figures = apart::measure("quiet", &words)?;
@@ -82,7 +83,11 @@ enum Beside {
     Nothing,
     Fifo,
     File,
+    Crowd,
 }
+
+/// So many tasks, whose lines gather.
+const CROWD: usize = 1_000;
 
 fn file(path: &Path, max_files: u32) -> Sink {
     Sink::File(FileSink {
@@ -97,19 +102,7 @@ fn many(count: usize, seconds: u64) -> Outcome<()> {
     process::raise_descriptor_limit()?;
     let directory = tempfile::tempdir_in("/dev/shm")?;
     let mut supervisor = harness::supervisor()?;
-    let program = programs::speaks();
-    for number in 0..count {
-        let sink = file(&directory.path().join(number.to_string()), 2);
-        let spec = TaskSpec {
-            args: program.args.clone(),
-            stdout: Some(sink.clone()),
-            stderr: Some(sink),
-            die_with_supervisor: true,
-            ..TaskSpec::new(program.path.clone())
-        };
-        supervisor.launch(spec)?;
-        supervisor.turn(Some(Duration::ZERO), &mut Vec::new())?;
-    }
+    speak(&mut supervisor, count, directory.path())?;
     turn_for(&mut supervisor, Duration::from_millis(1_500))?;
     let (before, cpu) = (written(directory.path())?, process::cpu_seconds()?);
     let begun = Instant::now();
@@ -120,6 +113,24 @@ fn many(count: usize, seconds: u64) -> Outcome<()> {
     tell("cpu_us", cpu / lines * 1e6);
     tell("percent", cpu / wall * 100.0);
     tell("turns", turns as f64 / wall);
+    Ok(())
+}
+
+/// Launches so many tasks with a line a second each.
+fn speak(supervisor: &mut Supervisor, count: usize, directory: &Path) -> Outcome<()> {
+    let program = programs::speaks();
+    for number in 0..count {
+        let sink = file(&directory.join(number.to_string()), 2);
+        let spec = TaskSpec {
+            args: program.args.clone(),
+            stdout: Some(sink.clone()),
+            stderr: Some(sink),
+            die_with_supervisor: true,
+            ..TaskSpec::new(program.path.clone())
+        };
+        supervisor.launch(spec)?;
+        supervisor.turn(Some(Duration::ZERO), &mut Vec::new())?;
+    }
     Ok(())
 }
 
@@ -141,7 +152,7 @@ fn written(directory: &Path) -> Outcome<u64> {
     Ok(sum)
 }
 
-/// A role: the latency of a line of one task, while another one floods.
+/// A role: the latency of a line of one task, while others write as well.
 fn quiet(beside: u8, seconds: u64) -> Outcome<()> {
     let directory = tempfile::tempdir_in("/dev/shm")?;
     let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
@@ -166,6 +177,9 @@ fn quiet(beside: u8, seconds: u64) -> Outcome<()> {
         supervisor.launch(task("flood", fifo(path("bulk"))))?;
     } else if beside == Beside::File as u8 {
         supervisor.launch(task("flood", file(&directory.path().join("file"), 2)))?;
+    } else if beside == Beside::Crowd as u8 {
+        process::raise_descriptor_limit()?;
+        speak(&mut supervisor, CROWD, directory.path())?;
     }
     supervisor.launch(task("tick", fifo(path("line"))))?;
     let words = [path("line"), seconds.to_string()];

@@ -78,7 +78,7 @@ use room::Room;
 use run::Runs;
 #[cfg(feature = "stats")]
 use sampling::Sampler;
-use start::{Starts, scarce_from};
+use start::{Starts, files_until, scarce_from};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
@@ -227,6 +227,7 @@ impl Supervisor {
         register(&poll, orders.as_fd(), Owner::Control, Interest::READABLE)?;
         let relay_options = RelayOptions {
             scarce_from: RawFd::try_from(scarce_from(descriptor_limit)).ok(),
+            files_until: RawFd::try_from(files_until(descriptor_limit)).unwrap_or(RawFd::MAX),
             state_dir: options.state_dir.clone(),
             refuse_inherit: options.refuse_inherit,
         };

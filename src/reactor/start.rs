@@ -9,7 +9,7 @@ use crate::engine::Input;
 use crate::sys::failure::start_error;
 use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
-use crate::vocabulary::limits::{FDS_RESERVED, STARTS_PER_TURN};
+use crate::vocabulary::limits::{FDS_RESERVED, FILES_GIVEN_BACK, STARTS_PER_TURN};
 use crate::vocabulary::{
     Containment, Identity, Ordered, Pid, Resources, Stage, StartError, StreamKind, TaskId,
     TaskSpec, Wall, cause,
@@ -312,7 +312,7 @@ impl Supervisor {
 
     /// Descriptors that tasks leave free for everything else.
     pub(super) fn reserve(&self) -> u64 {
-        FDS_RESERVED.min(self.descriptor_limit / 4)
+        reserve(self.descriptor_limit)
     }
 
     pub(super) fn watch_start(&mut self, key: Key, pipe: &StatusPipe) -> Result<(), StartError> {
@@ -399,8 +399,19 @@ impl Supervisor {
         }
     }
 
+    /// How many descriptors are taken at least. They are given out lowest first: below the first
+    /// free one all are. Files that need not be open make room for what does.
+    pub(super) fn taken_descriptors(&mut self) -> Option<u64> {
+        let taken = own_process::first_free_descriptor(self.as_fd());
+        let few = taken.is_none_or(|taken| taken >= files_until(self.descriptor_limit));
+        if few && self.relay.give_back(FILES_GIVEN_BACK) > 0 {
+            return own_process::first_free_descriptor(self.as_fd());
+        }
+        taken
+    }
+
     /// Whether the descriptors can be afforded that a task takes for as long as it runs.
-    pub(super) fn affords_descriptors(&self, spec: &TaskSpec, has_sinks: bool) -> bool {
+    pub(super) fn affords_descriptors(&mut self, spec: &TaskSpec, has_sinks: bool) -> bool {
         let of_init = spec.isolation.as_deref().is_some_and(|isolation| isolation.pid);
         let needed = |scarce| match has_sinks {
             true => u64::from(of_init),
@@ -409,8 +420,7 @@ impl Supervisor {
         if needed(false) == 0 {
             return true;
         }
-        // Descriptors are given out lowest first: below the first free one all are taken.
-        let Some(taken) = own_process::first_free_descriptor(self.as_fd()) else { return false };
+        let Some(taken) = self.taken_descriptors() else { return false };
         let needed = needed(taken >= scarce_from(self.descriptor_limit));
         let most = self.descriptor_limit.saturating_sub(self.reserve());
         taken.max(self.relay.descriptors()) + needed <= most
@@ -420,6 +430,16 @@ impl Supervisor {
 /// From which number on descriptors are scarce: half of what there may be.
 pub(super) fn scarce_from(limit: u64) -> u64 {
     limit / 2
+}
+
+/// From which number on no file stays open between two writes: what is kept free for everything
+/// else stays so for a crowd of clients as well.
+pub(super) fn files_until(limit: u64) -> u64 {
+    limit.saturating_sub(2 * reserve(limit))
+}
+
+fn reserve(limit: u64) -> u64 {
+    FDS_RESERVED.min(limit / 4)
 }
 
 /// The key of a task's descriptors: that of the task itself.

@@ -33,6 +33,8 @@ pub(crate) enum Owner {
     KeptExits,
     /// The OOM killer was called for a run (eventfd).
     Oom(Key),
+    /// The set of streams whose lines may gather.
+    Crowd,
 }
 
 /// A place in the owner's table and the generation of that place: readiness that comes late finds
@@ -66,6 +68,7 @@ impl From<Owner> for mio::Token {
             Owner::ExecStderr(key) => (12, key),
             Owner::KeptExits => (13, Key { index: 0, generation: 0 }),
             Owner::Oom(key) => (14, key),
+            Owner::Crowd => (15, Key { index: 0, generation: 0 }),
         };
         let generation = u64::from(key.generation & GENERATION_MASK);
         let packed = kind << (32 + GENERATION_BITS) | generation << 32 | u64::from(key.index);
@@ -97,6 +100,7 @@ impl Owner {
             12 => Owner::ExecStderr(key),
             13 => Owner::KeptExits,
             14 => Owner::Oom(key),
+            15 if key == (Key { index: 0, generation: 0 }) => Owner::Crowd,
             _ => return None,
         })
     }
@@ -117,6 +121,7 @@ mod tests {
             Owner::Control,
             Owner::Sigchld,
             Owner::KeptExits,
+            Owner::Crowd,
             Owner::Process(key),
             Owner::Start(key),
             Owner::Group(key),

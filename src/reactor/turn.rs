@@ -135,6 +135,7 @@ impl Supervisor {
                     event.is_read_closed() || event.is_error(),
                 ),
                 Owner::Target(key) => self.relay.target_ready(key),
+                Owner::Crowd => self.relay.crowd_ready(),
                 Owner::Exec(key) => self.exec_process_ended(id_of(key)),
                 Owner::ExecStart(key) => self.exec_start_told(id_of(key)),
                 Owner::ExecStdout(key) => {

@@ -38,6 +38,21 @@ pub const RELAY_BUFFER_BYTES: usize = 64 << 10;
 pub const RELAY_BULK_BYTES: usize = 256 << 10;
 /// Bytes that one stream may move in one turn, so that a flooder does not starve the others.
 pub const RELAY_TURN_BYTES: usize = 1 << 20;
+/// Lines of many streams gather for so long where each of them would wake the loop otherwise.
+pub const GATHER_TIME: Duration = Duration::from_millis(5);
+/// So many turns for lines within [`GATHER_RATE_WINDOW`] are many: two for each that there would be
+/// then, and about 1 % of a core.
+pub const GATHER_RATE_TURNS: u32 = 50;
+/// See [`GATHER_RATE_TURNS`].
+pub const GATHER_RATE_WINDOW: Duration = Duration::from_millis(100);
+/// A stream with as much as this at once is no matter of lines: it never has to wait.
+pub const GATHER_BYTES_MAX: usize = 4096;
+/// Lines taken in one look, about 4 us each.
+pub const GATHER_LINES_PER_LOOK: usize = 256;
+/// A look that finds no more than this has found next to nothing.
+pub const GATHER_LEAN_LINES: usize = 1;
+/// After so many looks of that kind a line wakes the loop again.
+pub const GATHER_LEAN_LOOKS: u32 = 8;
 /// How long all streams together may move bytes in one turn, so that calls are answered and lines
 /// of others moved meanwhile: a disk that is slow uses it up sooner than the bytes.
 pub const RELAY_TURN_TIME: Duration = Duration::from_millis(1);
@@ -82,6 +97,13 @@ pub const FRAME_BYTES_MAX: usize = 64 << 10;
 pub const EXEC_INPUT_BYTES: usize = 128 << 10;
 /// Descriptors kept free for connections, launches in flight and files that are rotated.
 pub const FDS_RESERVED: u64 = 512;
+/// A file is closed for another one's sake once for so many that find no room: seldom enough that
+/// nothing is lost where all are written in turn.
+pub const FILES_CLOSED_PER_CHANGE: u32 = 16;
+/// For each, so many are asked whether they were written lately.
+pub const FILES_LOOKED_AT_PER_CHANGE: usize = 8;
+/// Files that are closed at once where a launch needs descriptors.
+pub const FILES_GIVEN_BACK: usize = 64;
 /// Descriptors that clients leave free, for the launches that they ask for: streams, sinks, a
 /// group, a process.
 pub const FDS_FOR_LAUNCHES: u64 = 12;

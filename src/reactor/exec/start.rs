@@ -11,7 +11,7 @@ use crate::reactor::token::{Key, Owner};
 use crate::reactor::{Supervisor, register};
 use crate::sys::failure::start_error;
 use crate::sys::spawn::{Child, Entry, Streams};
-use crate::sys::{own_process, pidfd, pipe, pty};
+use crate::sys::{pidfd, pipe, pty};
 use crate::vocabulary::{
     Containment, ExecId, ExecSpec, ExecStreams, Stage, StartError, StreamKind, TaskId, Wall,
 };
@@ -108,9 +108,9 @@ impl Supervisor {
     }
 
     /// Whether the descriptors are there: others have a right to those that are kept free.
-    fn afford_exec(&self) -> Result<(), StartError> {
+    fn afford_exec(&mut self) -> Result<(), StartError> {
         let most = self.descriptor_limit.saturating_sub(self.reserve());
-        match own_process::first_free_descriptor(self.as_fd()) {
+        match self.taken_descriptors() {
             Some(taken) if taken + DESCRIPTORS <= most => Ok(()),
             _ => {
                 let what = "open the streams: the descriptors that are left are kept free";

@@ -113,7 +113,8 @@ impl Relay {
             Sink::File(file) => {
                 let place: (Option<OwnedFd>, u64, bool) = (fd, handed.number, handed.appending);
                 let sizes = (file, relayed_size(file)?);
-                let file = RotatedFile::go_on(&identity, handed.kind, sizes, owner, place);
+                let file = RotatedFile::go_on(&identity, handed.kind, sizes, owner, place)
+                    .spare(&self.options);
                 Target::File(Box::new(file))
             }
             Sink::Discard | Sink::Inherit | Sink::Descriptor(_) => return None,

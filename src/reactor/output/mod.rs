@@ -7,6 +7,7 @@
 mod adopt;
 mod budget;
 mod bulk;
+mod crowd;
 mod cut;
 mod durable;
 #[cfg(feature = "cli")]
@@ -31,6 +32,7 @@ use crate::sys::pipe::Ids;
 use crate::vocabulary::{Deadlines, Identity, Mono, Sink, StreamKind, TaskId, TaskSpec};
 pub(crate) use adopt::PipeLeft;
 use budget::{PipeBudget, Ready};
+use crowd::Crowd;
 use look::Look;
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
@@ -41,8 +43,10 @@ use streams::Streams;
 /// What holds for the sinks of every task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelayOptions {
-    /// From this descriptor on they are scarce: files are open only while they are written.
+    /// From this descriptor on they are scarce: files need not be open between two writes.
     pub(crate) scarce_from: Option<RawFd>,
+    /// From this one on such files are closed after each write.
+    pub(crate) files_until: RawFd,
     /// Where FIFOs of relayed streams are made, so that they outlive us; else plain pipes.
     pub(crate) state_dir: Option<PathBuf>,
     /// Our own standard output carries the protocol.
@@ -78,12 +82,15 @@ pub(crate) struct Relay {
     tasks: Vec<Option<Box<TaskOutput>>>,
     streams: Streams,
     ready: Ready,
+    crowd: Crowd,
     timers: Deadlines<(Key, Timer)>,
     news: VecDeque<(TaskId, Input)>,
     pipes: PipeBudget,
     store: DescriptorStore,
     /// Shared by all streams.
     look: Look,
+    /// How many files were closed after they were written.
+    files_closed: u32,
     relayed: u64,
 }
 
@@ -151,11 +158,13 @@ impl Relay {
             tasks: Vec::new(),
             streams: Streams::default(),
             ready: Ready::default(),
+            crowd: Crowd::default(),
             timers: Deadlines::default(),
             news: VecDeque::new(),
             pipes: PipeBudget::new(),
             store,
             look: Look::default(),
+            files_closed: 0,
             relayed: 0,
         }
     }
@@ -168,7 +177,7 @@ impl Relay {
     /// When `expire` or `work` has something to do: in the past where that is now.
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
         if self.ready.is_empty() && self.news.is_empty() {
-            self.timers.next()
+            [self.timers.next(), self.crowd.next_deadline()].into_iter().flatten().min()
         } else {
             Some(Mono::default())
         }
@@ -180,6 +189,9 @@ impl Relay {
         self.tasks.truncate(used);
         self.tasks.shrink_to_fit();
         self.streams.shrink();
+        if self.streams.len() == 0 {
+            self.crowd = Crowd::default();
+        }
     }
 
     /// Bytes that have reached their sinks through us.
@@ -187,8 +199,8 @@ impl Relay {
         self.relayed
     }
 
-    /// How many descriptors all streams may keep open here: a source and a target each, but for
-    /// files that are open only while they are written.
+    /// How many descriptors all streams keep open here at least: a source and a target each, but
+    /// for files that need not be open between two writes.
     pub(crate) fn descriptors(&self) -> u64 {
         (self.streams.len() * 2 - self.streams.sparing()) as u64
     }

@@ -102,7 +102,7 @@ impl Relay {
             Sink::Descriptor(fd) => return Ok(End::Descriptor(Arc::clone(fd))),
             Sink::File(file) => match relayed_size(file) {
                 Some(max_size) => RotatedFile::open(identity, kind, file, max_size, output.owner)
-                    .map(|file| Target::File(Box::new(file.spare(self.options.scarce_from)))),
+                    .map(|file| Target::File(Box::new(file.spare(&self.options)))),
                 None => {
                     let path = file.path.as_str();
                     return Place::find(path, task_dir)

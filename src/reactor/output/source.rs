@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) grown: Option<Grown>,
     /// An earlier supervisor has made it, and nobody was seen to hold it since.
     pub(super) orphaned: bool,
+    /// It is watched with those of the crowd.
+    pub(super) gathered: bool,
 }
 
 impl Source {
@@ -79,6 +81,7 @@ impl Source {
             seen_full: false,
             grown: None,
             orphaned: false,
+            gathered: false,
         }
     }
 

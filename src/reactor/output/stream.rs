@@ -1,6 +1,7 @@
 //! One relayed stream: from the pipes of its task's runs to its target, in order.
 
 use super::bulk::{Bulk, into_fifo, into_file};
+use super::crowd::Pace;
 use super::durable::move_durably;
 use super::look::Look;
 use super::source::Source;
@@ -36,6 +37,8 @@ pub(super) struct Stream {
     pub(super) moved_at: Mono,
     /// When it last carried bulk.
     pub(super) bulk_at: Mono,
+    /// Whether it may join the crowd.
+    pub(super) pace: Pace,
     /// It stands in the queue of those that are ready.
     pub(super) queued: bool,
     /// Room was made in the target since it was first found full: somebody reads.
@@ -129,6 +132,7 @@ impl Stream {
             owed: 0,
             moved_at: Mono::default(),
             bulk_at: Mono::default(),
+            pace: Pace::default(),
             queued: false,
             room_seen: false,
             stall_told: false,
@@ -218,7 +222,6 @@ impl Stream {
         }
         if flow == Flow::Idle {
             self.owed = 0;
-            self.target.rest();
         }
         (moved, flow)
     }

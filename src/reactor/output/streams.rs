@@ -9,8 +9,10 @@ use slab::Slab;
 pub(super) struct Streams {
     slab: Slab<(u32, Stream)>,
     generation: u32,
-    /// Those whose target is open only while it is written.
+    /// Those whose target need not be open between two writes.
     sparing: usize,
+    /// How far a round has come.
+    hand: usize,
 }
 
 impl Streams {
@@ -41,6 +43,18 @@ impl Streams {
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
         let (generation, stream) = self.slab.get_mut(key.index as usize)?;
         (*generation == key.generation).then_some(stream)
+    }
+
+    /// How many steps a round has.
+    pub(super) fn round(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// One step of a round through the table, which goes on from step to step for ever. `None`
+    /// where there is no stream in this place.
+    pub(super) fn step(&mut self) -> Option<&mut Stream> {
+        self.hand = if self.hand + 1 < self.round() { self.hand + 1 } else { 0 };
+        self.slab.get_mut(self.hand).map(|(_, stream)| stream)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Stream> {

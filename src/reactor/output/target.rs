@@ -39,18 +39,18 @@ impl Target {
         }
     }
 
-    /// Whether it is open only while it is written.
+    pub(super) fn as_file(&mut self) -> Option<&mut RotatedFile> {
+        match self {
+            Target::File(file) => Some(file),
+            Target::Fifo(_) => None,
+        }
+    }
+
+    /// Whether it need not be open between two writes.
     pub(super) fn is_sparing(&self) -> bool {
         match self {
             Target::Fifo(_) => false,
             Target::File(file) => file.is_sparing(),
-        }
-    }
-
-    /// Nothing is to be written for now.
-    pub(super) fn rest(&mut self) {
-        if let Target::File(file) = self {
-            file.rest();
         }
     }
 

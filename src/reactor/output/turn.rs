@@ -43,10 +43,12 @@ impl Relay {
 
     /// Moves bytes for what is ready. True: there is more, turn again without waiting.
     pub(crate) fn work(&mut self, now: Mono) -> bool {
+        self.look_at_crowd(now);
+        let mut calm = false;
         let carried = self.ready.carried.len();
         let until = Instant::now() + RELAY_TURN_TIME;
         while let Some(key) = self.ready.fresh.pop_front() {
-            self.serve(now, key, until);
+            calm |= self.serve(now, key, until);
             if Instant::now() >= until {
                 break;
             }
@@ -60,17 +62,29 @@ impl Relay {
                 break;
             }
         }
+        if calm {
+            self.note_calm_turn(now);
+        }
         !self.ready.is_empty()
     }
 
-    fn serve(&mut self, now: Mono, key: Key, until: Instant) {
+    /// Moves bytes of one stream. Whether nobody waits for them as far as is known.
+    fn serve(&mut self, now: Mono, key: Key, until: Instant) -> bool {
         self.look.prepare();
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return false };
         stream.queued = false;
+        let after = now.since(stream.moved_at);
         let (moved, flow) = stream.pass(&mut self.look, now, until);
         self.relayed += moved as u64;
         let (kind, ended) = (stream.kind, stream.take_ended());
         self.forget_sources(kind, ended.into_iter());
+        let calm = self.note_pace(now, key, after, (moved, flow));
+        self.served(now, key, (moved, flow));
+        calm
+    }
+
+    /// What follows from it.
+    fn served(&mut self, now: Mono, key: Key, (moved, flow): (usize, Flow)) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if std::mem::take(&mut stream.lost_unseen) {
             let (task, kind) = (stream.task, stream.kind);
@@ -88,7 +102,10 @@ impl Relay {
             self.tell_stall(now, key, complaint);
         }
         match flow {
-            Flow::Idle => self.flowing(now, key),
+            Flow::Idle => {
+                self.rest(key);
+                self.flowing(now, key);
+            }
             Flow::More => {
                 self.flowing(now, key);
                 if let Some(stream) = self.streams.get_mut(key) {

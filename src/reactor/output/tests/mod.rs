@@ -1,12 +1,15 @@
 //! The relay on real pipes, FIFOs and files, driven by a small loop.
 
+mod crowd;
 mod ending;
 mod fifo;
 mod file;
 mod opening;
+mod resting;
 mod rotating;
 
 use super::stream::Waiting;
+use super::target::Target;
 use super::{ChildEnd, ChildEnds, Relay, RelayOptions};
 use crate::engine::Input;
 use crate::reactor::descriptor_store::DescriptorStore;
@@ -124,6 +127,7 @@ impl Rig {
                     self.relay.source_ready(key, event.is_readable(), event.is_read_closed());
                 }
                 Some(Owner::Target(key)) => self.relay.target_ready(key),
+                Some(Owner::Crowd) => self.relay.crowd_ready(),
                 other => panic!("whose is {other:?}"),
             }
         }

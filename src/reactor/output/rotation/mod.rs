@@ -1,15 +1,18 @@
 //! A file that is rotated: when it is full, the next one begins at a line end.
 
+mod resting;
+
 use super::cut::{Cut, Fill};
 use super::look::Look;
 use crate::sys::pipe::{self, Ids};
-use crate::sys::sink::{self, FileIdentity, Place, SinkError, file_size};
+use crate::sys::sink::{self, Place, SinkError, file_size};
 use crate::vocabulary::limits::{
     RELAY_BUFFER_BYTES, RELAY_BULK_BYTES, RELAY_SLOW_CALL, RELAY_TURN_BYTES, SINK_LOG_EVERY,
     SINK_RETRY_FIRST, SINK_RETRY_MAX, SLOW_WRITE,
 };
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
+use resting::Resting;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,14 +29,12 @@ pub(super) struct RotatedFile {
     owner: Option<Ids>,
     /// `None`: nothing is written for now, and descriptors are scarce.
     file: Option<OwnedFd>,
-    /// It is open only while it is written.
-    sparing: bool,
+    /// Whether it may be closed between two writes.
+    resting: Resting,
     /// What is written goes to its end, wherever that is.
     appending: bool,
     /// Of the current file, where files are counted.
     number: u64,
-    /// That of the current file, once it was closed to be opened again.
-    known: Option<FileIdentity>,
     fill: Fill,
     /// How long the file's last line is was not looked at.
     line_unknown: bool,
@@ -94,13 +95,12 @@ impl RotatedFile {
             max_size,
             owner,
             file: Some(file),
-            sparing: false,
+            resting: Resting::default(),
             appending: true,
             number,
             fill,
             line_unknown: fill.size > 0,
             slow: false,
-            known: None,
             trouble: None,
         })
     }
@@ -130,14 +130,13 @@ impl RotatedFile {
             max_files: sink.max_files,
             max_size,
             owner,
-            sparing: file.is_none(),
+            resting: Resting::default(),
             file,
             appending,
             number,
             fill: Fill { size, line: 0 },
             line_unknown: size > 0,
             slow: false,
-            known: None,
             trouble: None,
         }
     }
@@ -154,78 +153,8 @@ impl RotatedFile {
         self.trouble.get_or_insert_default()
     }
 
-    /// Has it open only while it is written from now on, if its descriptor is one of those from
-    /// `scarce_from` on: the lowest free one is given out first, so that the number tells how many
-    /// there are.
-    pub(super) fn spare(mut self, scarce_from: Option<RawFd>) -> RotatedFile {
-        let number = self.file.as_ref().map(AsRawFd::as_raw_fd);
-        self.sparing = scarce_from.is_some_and(|from| number.is_some_and(|number| number >= from));
-        self.rest();
-        self
-    }
-
-    pub(super) fn is_sparing(&self) -> bool {
-        self.sparing
-    }
-
-    /// Nothing is to be written for now.
-    pub(super) fn rest(&mut self) {
-        if self.sparing
-            && let Some(file) = self.file.take()
-        {
-            self.known = self.known.or_else(|| sink::identity_of(&file));
-        }
-    }
-
     fn fd(&self) -> Result<&OwnedFd, Errno> {
         self.file.as_ref().ok_or(Errno::EBADF)
-    }
-
-    /// Opens the current file again, if it is not open.
-    fn wake(&mut self) -> Result<(), Errno> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        self.open_again().map_err(|error| {
-            if self.trouble.is_none() {
-                let complaint = format!("cannot open {:?} again: {error}", self.path());
-                self.trouble().complaint = Some(complaint);
-            }
-            error.errno.unwrap_or(Errno::EIO)
-        })
-    }
-
-    fn open_again(&mut self) -> Result<(), SinkError> {
-        let identity = Arc::clone(&self.identity);
-        let path = identity.sink(self.kind).path().unwrap_or_default();
-        let known = self.known.and_then(|known| match self.numbering {
-            Numbering::Shift => sink::open_known(path, known),
-            Numbering::Count => sink::open_known(&numbered(path, self.number), known),
-        });
-        let (file, size) = match known {
-            Some(found) => found,
-            None => {
-                self.known = None;
-                let place = Place::find(path, identity.task_dir())?;
-                let file = match self.numbering {
-                    Numbering::Shift => place.open_file(place.name, self.owner)?,
-                    Numbering::Count => {
-                        place.open_file(&numbered(place.name, self.number), self.owner)?
-                    }
-                };
-                let size = file_size(&file)?;
-                (file, size)
-            }
-        };
-        if size != self.fill.size {
-            // It is another one, or somebody has written to it.
-            self.fill = Fill { size, line: 0 };
-            self.line_unknown = size > 0;
-        }
-        self.file = Some(file);
-        self.appending = true;
-        self.trouble = None;
-        Ok(())
     }
 
     /// What went wrong with a rotation, told once.
@@ -441,7 +370,7 @@ impl RotatedFile {
         self.appending = true;
         self.line_unknown = false;
         self.number = number;
-        self.known = None;
+        self.resting.is_another();
         self.fill = Fill { size, line: 0 };
         match self.numbering {
             Numbering::Count if number >= kept => {
