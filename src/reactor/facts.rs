@@ -55,7 +55,7 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION"),
             api: API,
             instance: self.instance.clone(),
-            boot_id: own_process::boot_id(),
+            boot_id: own_process::boot_id().unwrap_or_default(),
             kernel,
             cgroup: hierarchy.as_str(),
             features,

@@ -50,8 +50,8 @@ pub(crate) fn mark(pid: Pid, pidfd: Option<BorrowedFd<'_>>) -> Option<ProcessMar
     }
     Some(ProcessMark::Start {
         ticks: start_ticks(pid).ok()??,
-        time_namespace: namespace("time"),
-        pid_namespace: namespace("pid"),
+        time_namespace: namespace("time").ok()?,
+        pid_namespace: namespace("pid").ok()?,
     })
 }
 
@@ -76,8 +76,8 @@ fn is_of(fd: &OwnedFd, pid: Pid, mark: ProcessMark) -> Result<bool, Errno> {
     Ok(match mark {
         ProcessMark::Inode(known) => inode(fd.as_fd())? == Some(known),
         ProcessMark::Start { ticks, time_namespace, pid_namespace } => {
-            time_namespace == namespace("time")
-                && pid_namespace == namespace("pid")
+            time_namespace == namespace("time")?
+                && pid_namespace == namespace("pid")?
                 && start_ticks(pid)? == Some(ticks)
                 // What was read was this one's, if it is not reaped by now.
                 && !readiness(fd.as_fd()).contains(PollFlags::POLLHUP)
@@ -139,13 +139,26 @@ fn readiness(pidfd: BorrowedFd<'_>) -> PollFlags {
 }
 
 /// Inode of a namespace of ours, 0 where the kernel has none of that kind.
-fn namespace(kind: &str) -> u64 {
-    std::fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |namespace| namespace.ino())
+///
+/// # Errors
+/// It cannot be read now, which says nothing of it.
+fn namespace(kind: &str) -> Result<u64, Errno> {
+    faults::check("stat(/proc/self/ns)")?;
+    match std::fs::metadata(format!("/proc/self/ns/{kind}")) {
+        Ok(namespace) => Ok(namespace.ino()),
+        Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::ENOENT => Ok(0),
+            errno => Err(errno),
+        },
+    }
 }
 
-/// Inode of our pid namespace, 0 where it is not known.
+/// Inode of our pid namespace, 0 where there is no /proc.
+///
+/// # Errors
+/// It cannot be read now, which says nothing of it.
 #[cfg(feature = "control")]
-pub(crate) fn pid_namespace() -> u64 {
+pub(crate) fn pid_namespace() -> Result<u64, Errno> {
     namespace("pid")
 }
 

@@ -4,6 +4,7 @@ use super::faults;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Orphans of our children become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4).
@@ -70,11 +71,17 @@ pub(crate) fn give_back_free_memory() {
     }
 }
 
-/// The id of the running system's boot.
-pub(crate) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+/// The id of the running system's boot; empty where there is no /proc.
+///
+/// # Errors
+/// It cannot be read now, which says nothing of it.
+pub(crate) fn boot_id() -> io::Result<String> {
+    faults::check("open(boot_id)")?;
+    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => Ok(id.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Release of the running kernel.

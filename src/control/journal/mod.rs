@@ -20,6 +20,7 @@ use crate::sys::state_directory::StateDirectory;
 use crate::vocabulary::cause;
 use crate::vocabulary::limits::{JOURNAL_BYTES_MIN, JOURNAL_GROWTH};
 use line::{Header, ProcessLine, Written, WrittenTask};
+use reading::Place;
 use serde::Serialize;
 use state::StateLine;
 use std::io;
@@ -64,7 +65,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// A state directory that is in use, not for us alone, not local or cannot be written; a
-    /// journal of a later version; what the system refuses.
+    /// journal of a later version; what the system refuses, which boot this is included.
     pub fn reopen(options: Options) -> io::Result<Supervisor> {
         let Some(path) = options.state_dir.as_deref() else {
             let text = "a supervisor without a state directory has nothing to go on with";
@@ -79,8 +80,9 @@ impl Supervisor {
             );
         }
         let options = Options { state_dir: Some(directory.path().to_owned()), ..options };
-        let kept = reading::read(&directory.join(NAME))?;
-        let journal = Journal::new(directory, kept.instance.clone());
+        let place = Place::ours()?;
+        let kept = reading::read(&directory.join(NAME), &place)?;
+        let journal = Journal::new(directory, kept.instance.clone(), place);
         let path = journal.directory.join(NAME);
         Supervisor::with_store(options, Box::new(journal), kept).map_err(|error| {
             io::Error::new(
@@ -109,11 +111,11 @@ struct Journal {
 }
 
 impl Journal {
-    fn new(directory: StateDirectory, instance: String) -> Journal {
+    fn new(directory: StateDirectory, instance: String, place: Place) -> Journal {
         Journal {
             directory,
             file: None,
-            header: header(instance),
+            header: header(instance, place),
             lines: Vec::new(),
             anew: false,
             size: 0,
@@ -190,13 +192,13 @@ impl Journal {
 }
 
 /// The first line, its counters apart.
-fn header(instance: String) -> Header {
+fn header(instance: String, place: Place) -> Header {
     Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance,
-        boot_id: reading::boot_id(),
-        pid_namespace: reading::pid_namespace(),
+        boot_id: place.boot_id,
+        pid_namespace: place.pid_namespace,
         ..Header::default()
     }
 }

@@ -14,19 +14,38 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(super) fn boot_id() -> String {
-    own_process::boot_id()
+/// Where what is told of processes holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Place {
+    pub(super) boot_id: String,
+    pub(super) pid_namespace: u64,
 }
 
-pub(super) fn pid_namespace() -> u64 {
-    adopted::pid_namespace()
+impl Place {
+    /// Where we are.
+    ///
+    /// # Errors
+    /// It cannot be known now. Tasks would be taken for those of another boot.
+    pub(super) fn ours() -> io::Result<Place> {
+        let explain = |what: &str, error: io::Error| {
+            io::Error::new(error.kind(), format!("read the {what}: {}", cause(&error)))
+        };
+        let boot_id = own_process::boot_id().map_err(|error| explain("id of this boot", error))?;
+        let pid_namespace = adopted::pid_namespace()
+            .map_err(|errno| explain("number of our pid namespace", errno.into()))?;
+        Ok(Place { boot_id, pid_namespace })
+    }
+
+    fn is_of(&self, header: &Header) -> bool {
+        header.boot_id == self.boot_id && header.pid_namespace == self.pid_namespace
+    }
 }
 
 /// What the journal at `path` tells; where there is none, that of a supervisor without a past.
 ///
 /// # Errors
 /// When it cannot be read, or is of a later format.
-pub(super) fn read(path: &Path) -> io::Result<Kept> {
+pub(super) fn read(path: &Path, place: &Place) -> io::Result<Kept> {
     let explain =
         |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("read {path:?}: {why}"));
     let bytes = match std::fs::read(path) {
@@ -41,9 +60,7 @@ pub(super) fn read(path: &Path) -> io::Result<Kept> {
     for complaint in complaints {
         log::error!("{path:?} {complaint}");
     }
-    let same_boot =
-        |header: &Header| header.boot_id == boot_id() && header.pid_namespace == pid_namespace();
-    Ok(told.into_kept(same_boot))
+    Ok(told.into_kept(|header| place.is_of(header)))
 }
 
 /// What a journal tells.

@@ -1,6 +1,7 @@
 //! The text of a journal without a file: for another program of this process, which goes on with
 //! the tasks and with the journal.
 
+use super::reading::Place;
 use super::{Header, Journal, StateDirectory, add_header, add_note, header, reading};
 use crate::reactor::{Counters, Kept, Note, Store};
 use std::fs::File;
@@ -16,8 +17,10 @@ pub(in crate::control) struct Transcript {
 }
 
 impl Transcript {
-    pub(in crate::control) fn new(instance: String) -> Transcript {
-        Transcript { header: header(instance), lines: Vec::new() }
+    /// # Errors
+    /// Which boot this is cannot be known now.
+    pub(in crate::control) fn new(instance: String) -> io::Result<Transcript> {
+        Ok(Transcript { header: header(instance, Place::ours()?), lines: Vec::new() })
     }
 
     pub(in crate::control) fn into_bytes(self) -> Vec<u8> {
@@ -60,12 +63,12 @@ impl Store for Transcript {
 /// Goes on with the journal in this directory, which is locked by this descriptor.
 ///
 /// # Errors
-/// The descriptor is not that of the lock.
+/// The descriptor is not that of the lock, or which boot this is cannot be known now.
 pub(in crate::control) fn go_on(
     path: &Path,
     lock: OwnedFd,
     instance: String,
 ) -> io::Result<Box<dyn Store>> {
     let directory = StateDirectory::go_on(path, File::from(lock))?;
-    Ok(Box::new(Journal::new(directory, instance)))
+    Ok(Box::new(Journal::new(directory, instance, Place::ours()?)))
 }
