@@ -285,3 +285,14 @@ fn shutdown_is_answered_and_ends_the_daemon() {
     assert!(!socket.exists());
     assert!(!std::path::Path::new(&format!("/proc/{}/exe", status["pid"])).exists());
 }
+
+#[test]
+fn tasks_that_no_daemon_will_know_of_are_told() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let pid = launch(&mut client, shell("a", "exec sleep 60"))["pid"].as_i64().expect("a pid");
+    assert_eq!(answer(&mut client, "Shutdown", json!({"stop_tasks": false})), json!({}));
+    wait_until("it is told", || daemon.log().contains("tasks=1 run on, and no daemon will know"));
+    let task = nix::unistd::Pid::from_raw(pid as i32);
+    nix::sys::signal::kill(task, nix::sys::signal::SIGKILL).expect("it runs on");
+}

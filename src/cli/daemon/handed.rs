@@ -38,6 +38,7 @@ impl Daemon {
         };
         let TakenOver { handed, host, mut descriptors } = taken;
         let before = handed.version.clone();
+        let has_state = settings.options.state_dir.is_some();
         let (mut supervisor, mut server) = handed
             .take_over(settings.options, settings.server, &mut descriptors)
             .map_err(failed("cannot take over"))?;
@@ -83,6 +84,7 @@ impl Daemon {
             tasks,
             memory: Memory::started(),
             keep: settings.keep,
+            has_state,
             ending: None,
             upgrade: Upgrade::Idle,
         })

@@ -86,6 +86,7 @@ struct Daemon {
     memory: Memory,
     /// Tasks go on when the daemon ends.
     keep: bool,
+    has_state: bool,
     ending: Option<Ticket>,
     upgrade: Upgrade,
 }
@@ -142,6 +143,7 @@ impl Daemon {
             tasks,
             memory: Memory::default(),
             keep: settings.keep,
+            has_state,
             ending: None,
             upgrade: Upgrade::Idle,
         };
@@ -154,8 +156,21 @@ impl Daemon {
         // What an earlier daemon has left is taken over before anybody is told of it.
         self.turn(Some(Duration::ZERO), &mut events)?;
         while !self.step(&mut events)? {}
+        self.tell_of_what_runs_on();
         log::info!("ostler has ended");
         Ok(())
+    }
+
+    fn tell_of_what_runs_on(&self) {
+        let lives = |task| self.supervisor.status(task).is_some_and(|status| status.pid.is_some());
+        let number = self.supervisor.tasks().filter(|&task| lives(task)).count();
+        if number > 0 && self.has_state {
+            log::info!("tasks={number} run on: the next daemon goes on with them");
+        } else if number > 0 {
+            log::warn!(
+                "tasks={number} run on, and no daemon will know of them: --state was not given"
+            );
+        }
     }
 
     /// Does what the last turn of the loop has given reason to, and makes the next one. Whether
