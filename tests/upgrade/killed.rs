@@ -79,7 +79,7 @@ fn the_next_daemon_adopts() {
     let fifo = read_fifo(node.path("fifo"));
     let sleeper = node.launch("sleeper", "exec sleep 600", json!({}));
     let mut moment = moments(upgrade_time(&node).mul_f64(1.3));
-    for _ in 0..rounds(12) {
+    for _ in 0..rounds(8) {
         kill_in_an_upgrade(&node, moment());
         node.restart(&flags);
         let status = node.inspect("sleeper");
@@ -105,7 +105,7 @@ fn under_a_keeper_every_end_is_known() {
     let fifo = read_fifo(node.path("fifo"));
     let mut moment = moments(upgrade_time(&node).mul_f64(1.3));
     let mut short: Vec<(String, u32)> = Vec::new();
-    for round in 0..rounds(5) {
+    for round in 0..rounds(4) {
         // They end before, in and after the upgrade, and while nobody is there.
         for number in 0..12 {
             let (name, code) = (format!("short-{round}-{number}"), (round * 12 + number) % 200);
