@@ -32,6 +32,8 @@ pub struct Identity {
     /// With what is in `own` in place of the same there.
     common: Arc<TaskSpec>,
     own: Box<[Own]>,
+    /// The limits that it was launched with, where they have been changed since.
+    launched_with: Option<Box<Option<Resources>>>,
 }
 
 /// A field of a spec that differs between tasks that are otherwise alike, such as the instances
@@ -49,7 +51,8 @@ enum Own {
 impl Identity {
     /// The identity of a launch that shares its spec with no other.
     pub fn new(name: Box<str>, number: LaunchNumber, created: Wall, spec: TaskSpec) -> Identity {
-        Identity { name, number, created, common: Arc::new(spec), own: Box::default() }
+        let (common, own) = (Arc::new(spec), Box::default());
+        Identity { name, number, created, common, own, launched_with: None }
     }
 
     /// The same with `common` in place of all that is in it as well; without what `spec` holds in
@@ -57,14 +60,39 @@ impl Identity {
     pub(crate) fn like(&self, common: &Arc<TaskSpec>) -> Option<Identity> {
         let spec = self.spec();
         let own = differences(&spec, common)?;
-        Some(Identity { common: Arc::clone(common), own, name: self.name.clone(), ..*self })
+        let (common, launched_with) = (Arc::clone(common), self.launched_with.clone());
+        Some(Identity { common, own, launched_with, name: self.name.clone(), ..*self })
     }
 
     /// The same with other limits.
     pub(crate) fn with_resources(&self, resources: Box<Resources>) -> Identity {
         let spec = TaskSpec { resources: Some(resources), ..(*self.common).clone() };
         let (common, own) = (Arc::new(spec), self.own.clone());
-        Identity { common, own, name: self.name.clone(), ..*self }
+        let first = || Box::new(self.common.resources.as_deref().cloned());
+        let launched_with = Some(self.launched_with.clone().unwrap_or_else(first));
+        Identity { common, own, launched_with, name: self.name.clone(), ..*self }
+    }
+
+    /// The limits that it was launched with, where they have been changed since.
+    #[cfg(feature = "control")]
+    pub(crate) fn launched_with(&self) -> Option<Option<&Resources>> {
+        self.launched_with.as_deref().map(Option::as_ref)
+    }
+
+    /// The same, launched with other limits than it has now.
+    #[cfg(feature = "control")]
+    pub(crate) fn with_first_limits(self, resources: Option<Resources>) -> Identity {
+        Identity { launched_with: Some(Box::new(resources)), ..self }
+    }
+
+    /// What to run and how as it was launched.
+    #[cfg(feature = "cli")]
+    pub(crate) fn launched_spec(&self) -> TaskSpec {
+        let spec = self.spec().into_owned();
+        match &self.launched_with {
+            Some(first) => TaskSpec { resources: (**first).clone().map(Box::new), ..spec },
+            None => spec,
+        }
     }
 
     /// The same with a stream that goes elsewhere.
@@ -303,7 +331,12 @@ mod tests {
             assert_eq!(shared.sink(StreamKind::Stdout), spec.stdout());
             assert_eq!(shared.sink(StreamKind::Stderr), spec.stderr());
             let limited = shared.with_resources(Box::default());
-            assert_eq!(*limited.spec(), TaskSpec { resources: Some(Box::default()), ..spec });
+            assert_eq!(
+                *limited.spec(),
+                TaskSpec { resources: Some(Box::default()), ..spec.clone() }
+            );
+            #[cfg(feature = "cli")]
+            assert_eq!(limited.with_resources(Box::default()).launched_spec(), spec);
         }
     }
 

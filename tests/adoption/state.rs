@@ -302,3 +302,41 @@ fn a_task_file_starts_what_a_stop_has_ended_and_nothing_else() {
     life.begin();
     wait_for("both have run again", || counts() == [2, 2]);
 }
+
+#[test]
+fn a_task_of_the_file_keeps_the_limits_that_came_later() {
+    let mut life = Life::unborn(&[]);
+    let file = life.path("tasks.toml");
+    let write = |limit: u32| {
+        let rest = "command = '/bin/sleep'\nargs = ['600']\n";
+        let limit = format!("resources = {{ pids_max = {limit} }}\n");
+        std::fs::write(&file, format!("[task.free]\n{rest}[task.limited]\n{rest}{limit}"))
+            .expect("written");
+    };
+    write(10);
+    let mut with_file = Life::unborn(&["--tasks", file.to_str().expect("text")]);
+    std::mem::swap(&mut life, &mut with_file);
+    life.begin();
+    let features = life.call("Version", json!({}))["features"].take();
+    if !features.as_array().expect("a list").contains(&json!("cgroup.pids")) {
+        println!("skipped: a_task_of_the_file_keeps: no permission to limit anything");
+        return;
+    }
+    wait_for("both run", || life.call("List", json!({}))["tasks"].as_array().unwrap().len() == 2);
+    let names = ["free", "limited"];
+    let processes = |life: &Life| names.map(|name| life.inspect(name)["pid"].clone());
+    let before = processes(&life);
+    life.call("UpdateResources", json!({"name": "free", "resources": {}}));
+    life.call("UpdateResources", json!({"name": "limited", "resources": {"pids_max": 20}}));
+    for _ in 0..2 {
+        life.kill_and_begin();
+        assert_eq!(life.call("Reload", json!({}))["unchanged"], 2);
+        assert_eq!(processes(&life), before);
+        assert_eq!(life.inspect("limited")["task"]["resources"]["pids_max"], 20);
+    }
+    // The file has the last word, once it says something else.
+    write(30);
+    life.call("Reload", json!({}));
+    assert_eq!(processes(&life)[0], before[0]);
+    assert_eq!(life.inspect("limited")["task"]["resources"]["pids_max"], 30);
+}

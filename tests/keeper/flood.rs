@@ -7,8 +7,8 @@ use crate::support::wait_for;
 use serde_json::json;
 use std::process::{Child, Command, Stdio};
 
-/// Processes that do nothing but that.
-const STRANGERS: usize = 2;
+/// Processes that do nothing but that: one fills the queue of the socket.
+const STRANGERS: usize = 1;
 
 /// Sends what a daemon would, with descriptors, for ever; says a word once it has begun.
 const SCRIPT: &str = "import array, os, socket, sys

@@ -26,6 +26,26 @@ fn a_daemon_that_dies_is_started_again_and_later_each_time() {
 }
 
 #[test]
+fn the_longest_pause_is_what_the_flag_says() {
+    for flag in [&["--restart-max-delay", "150ms"][..], &["--restart-max-delay=150ms"]] {
+        let mut arguments = vec!["keeper"];
+        arguments.extend(flag);
+        arguments.extend(["--", "sh", "-c", "kill -9 $$"]);
+        let mut keeper = Running::start(&mut ostler(&arguments));
+        for wait in ["100ms", "150ms", "150ms"] {
+            let line = keeper.expect("started again");
+            assert!(line.contains(&format!("started again in {wait},")), "{line}");
+        }
+    }
+    for wrong in ["99ms", "soon", ""] {
+        let output = ostler(&["keeper", "--restart-max-delay", wrong, "true"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("--restart-max-delay"), "{told}");
+    }
+}
+
+#[test]
 fn a_daemon_that_was_meant_to_end_ends_the_keeper() {
     for (name, words) in [("0", &["end", "0"]), ("0", &["kill", "SIGINT"])] {
         let mut kept = Kept::start();

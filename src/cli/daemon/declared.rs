@@ -217,9 +217,10 @@ impl Declared {
     }
 }
 
-/// The spec of a task as a file has it.
+/// The spec of a task as a file has it: limits that were changed since hold until the file asks for
+/// others.
 pub(super) fn named_spec(identity: &Identity) -> TaskSpec {
-    TaskSpec { name: Some(identity.name.to_string()), ..identity.spec().into_owned() }
+    TaskSpec { name: Some(identity.name.to_string()), ..identity.launched_spec() }
 }
 
 /// The first thing that is wrong with a file.

@@ -4,10 +4,12 @@
 //! not know, and over lines of kinds that it does not know.
 
 use super::state::StateLine;
-use crate::control::wire::{TaskShape, task_from_json};
+use crate::control::wire::{Fields, ResourcesShape, TaskShape, decode_resources, task_from_json};
 use crate::engine::{Attempts, Saved, State, Then};
 use crate::reactor::Process;
-use crate::vocabulary::{Identity, LaunchNumber, Mono, Pid, ProcessMark, Setting, TaskSpec, Wall};
+use crate::vocabulary::{
+    Identity, LaunchNumber, Mono, Pid, ProcessMark, Resources, Setting, TaskSpec, Wall,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -65,8 +67,24 @@ pub(super) struct TaskLine {
     #[serde(default)]
     beyond: Beyond,
     #[serde(default)]
+    launched: Option<Launched>,
+    #[serde(default)]
     after: Vec<LaunchNumber>,
     state: StateLine,
+}
+
+/// What of its spec has been changed since its launch, as it was then.
+#[derive(Deserialize, Debug)]
+struct Launched {
+    #[serde(default)]
+    resources: Option<Value>,
+}
+
+/// See [`Launched`].
+#[derive(Serialize)]
+struct WrittenLaunched<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<ResourcesShape<'a>>,
 }
 
 /// See [`TaskLine`].
@@ -77,6 +95,8 @@ pub(super) struct WrittenTask<'a> {
     spec: TaskShape<'a>,
     #[serde(skip_serializing_if = "Beyond::is_empty")]
     beyond: Beyond,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launched: Option<WrittenLaunched<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     after: &'a [LaunchNumber],
     state: &'a StateLine,
@@ -227,6 +247,14 @@ impl Beyond {
     }
 }
 
+impl Launched {
+    /// The limits of its launch; none where they cannot be read.
+    fn resources(self) -> Option<Resources> {
+        let fields = Fields::of("resources", self.resources?);
+        fields.and_then(decode_resources).ok()
+    }
+}
+
 impl<'a> WrittenTask<'a> {
     /// `spec` is that of its identity.
     pub(super) fn of(
@@ -240,6 +268,9 @@ impl<'a> WrittenTask<'a> {
             created_us: identity.created.as_micros(),
             spec: TaskShape::of(spec),
             beyond: Beyond::of(spec),
+            launched: identity
+                .launched_with()
+                .map(|first| WrittenLaunched { resources: first.map(ResourcesShape::of) }),
             after: &saved.after,
             state,
         }
@@ -258,6 +289,10 @@ impl TaskLine {
         }
         let created = Wall::from_micros(self.created_us);
         let identity = Identity::new(self.name.into_boxed_str(), self.state.launch, created, spec);
+        let identity = match self.launched {
+            Some(first) => identity.with_first_limits(first.resources()),
+            None => identity,
+        };
         let mut saved = Saved {
             identity: Arc::new(identity),
             after: self.after,

@@ -1,13 +1,14 @@
 //! The end of a run and of a task: what is still on its way is brought to its sinks, and to a
 //! reader where the sink is a FIFO.
 
-use super::stream::Stream;
+use super::stream::{Stream, Waiting};
 use super::target::Target;
 use super::{Relay, Settling, Timer};
 use crate::engine::Input;
 use crate::reactor::token::Key;
-use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER};
+use crate::vocabulary::limits::{DRAIN_PATIENCE, LINGER, RELAY_TURN_TIME};
 use crate::vocabulary::{Mono, TaskId};
+use std::time::Instant;
 
 /// Why the output of a task is dropped.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,11 @@ impl Relay {
                 stream.looks = 0;
             }
             self.source_ready(key, false, true);
+            // Most have nothing left: their end is seen even if this is the last turn of all.
+            let stream = self.streams.get(key);
+            if stream.is_some_and(|s| s.owed == 0 && s.waiting() == Waiting::Nothing) {
+                self.serve(now, key, Instant::now() + RELAY_TURN_TIME);
+            }
             self.progress(now, key);
         }
     }

@@ -69,7 +69,7 @@ impl Relay {
     }
 
     /// Moves bytes of one stream. Whether nobody waits for them as far as is known.
-    fn serve(&mut self, now: Mono, key: Key, until: Instant) -> bool {
+    pub(super) fn serve(&mut self, now: Mono, key: Key, until: Instant) -> bool {
         self.look.prepare();
         let Some(stream) = self.streams.get_mut(key) else { return false };
         stream.queued = false;

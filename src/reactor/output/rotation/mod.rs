@@ -13,7 +13,9 @@ use crate::vocabulary::limits::{
 use crate::vocabulary::{FileSink, Identity, Mono, Numbering, StreamKind};
 use nix::errno::Errno;
 use resting::Resting;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(feature = "cli")]
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
