@@ -16,15 +16,18 @@ use ostler::{EventKind, Supervisor, TaskSpec};
 use std::fs::File;
 use std::time::Instant;
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 12] = [
     "case",
     "ratio",
+    "ratio, same given",
     "ostler/s",
     "bare/s",
     "ostler us",
     "bare us",
+    "same given us",
     "ostler CPU us",
     "bare CPU us",
+    "same given CPU us",
     "N",
 ];
 /// Left free below the limit of descriptors when it is filled.
@@ -69,6 +72,9 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
         let ratio = figure(&figures, "ratio");
         report.row(line(case, ratio, &figures, rounds * each));
         report.target(format!("{case}: share of the bare loop"), ratio, Bound::AtLeast(0.7));
+        let same = figure(&figures, "same_ratio");
+        let name = format!("{case}: share of the bare loop whose children are given the same");
+        report.target(name, same, Bound::AtLeast(0.9));
     }
     descriptors(arguments, &mut report)?;
     living_tasks(living, &mut report)?;
@@ -81,12 +87,15 @@ fn line(case: &str, ratio: f64, figures: &Figures, count: usize) -> Vec<Cell> {
     vec![
         case.into(),
         Cell::Number(ratio, 2),
+        Cell::Number(figure(figures, "same_ratio"), 2),
         Cell::Number(1e6 / ours, 0),
         Cell::Number(1e6 / floor, 0),
         Cell::Number(ours, 1),
         Cell::Number(floor, 1),
+        Cell::Number(figure(figures, "same_us"), 1),
         Cell::Number(figure(figures, "ostler_cpu_us"), 1),
         Cell::Number(figure(figures, "bare_cpu_us"), 1),
+        Cell::Number(figure(figures, "same_cpu_us"), 1),
         Cell::Number(count as f64, 0),
     ]
 }
@@ -139,6 +148,8 @@ fn living_tasks(count: usize, report: &mut Report) -> Outcome<()> {
 fn in_rounds(open: usize, rounds: usize, each: usize, at_once: usize) -> Outcome<()> {
     let times = each / at_once;
     let program = programs::exits();
+    // Made first: its /dev/null is a low descriptor, as the supervisor's.
+    let given = bare::Command::new(&program)?.given_all()?;
     let command = bare::Command::new(&program)?;
     let mut supervisor = harness::supervisor()?;
     let groups = Groups::make();
@@ -152,19 +163,24 @@ fn in_rounds(open: usize, rounds: usize, each: usize, at_once: usize) -> Outcome
     }
     let mut ours_once = || library(&mut supervisor, &program, times, at_once);
     let floor_once = || bare::launch_and_wait(&command, groups.as_ref(), times, at_once);
+    let same_once = || bare::launch_and_wait(&given, groups.as_ref(), times, at_once);
     ours_once()?;
     floor_once()?;
-    let (mut ours, mut floor) = (Vec::new(), Vec::new());
+    same_once()?;
+    let (mut ours, mut floor, mut same) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         floor.push(Cost::of(times * at_once, floor_once)?);
+        same.push(Cost::of(times * at_once, same_once)?);
         ours.push(Cost::of(times * at_once, &mut ours_once)?);
     }
-    let middle = |values: &mut dyn Iterator<Item = f64>| median(values.collect());
-    tell("ostler_us", middle(&mut ours.iter().map(|cost| cost.wall)));
-    tell("bare_us", middle(&mut floor.iter().map(|cost| cost.wall)));
-    tell("ostler_cpu_us", middle(&mut ours.iter().map(|cost| cost.cpu)));
-    tell("bare_cpu_us", middle(&mut floor.iter().map(|cost| cost.cpu)));
-    tell("ratio", middle(&mut floor.iter().zip(&ours).map(|(floor, ours)| floor.wall / ours.wall)));
+    for (name, costs) in [("ostler", &ours), ("bare", &floor), ("same", &same)] {
+        tell(&format!("{name}_us"), median(costs.iter().map(|cost| cost.wall).collect()));
+        tell(&format!("{name}_cpu_us"), median(costs.iter().map(|cost| cost.cpu).collect()));
+    }
+    for (name, costs) in [("ratio", &floor), ("same_ratio", &same)] {
+        let shares = costs.iter().zip(&ours).map(|(costs, ours)| costs.wall / ours.wall);
+        tell(name, median(shares.collect()));
+    }
     tell("open", open_descriptors()? as f64);
     Ok(())
 }

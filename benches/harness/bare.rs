@@ -5,9 +5,11 @@ use super::programs::Program;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CString, c_char};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -31,20 +33,23 @@ struct CloneArgs {
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// clone3, and in the child execve: nothing but system calls is between them, so that the child,
-/// which runs on the parent's stack, writes nothing to it. `apart`, not 0, gives it a session and a
-/// descriptor table of its own first, by setsid and close_range from 3 with CLOSE_RANGE_UNSHARE.
+/// One system call of a child: its number, then five arguments.
+type Call = [usize; 6];
+
+/// clone3, and in the child the `calls`, then execve: nothing but system calls is between them, so
+/// that the child, which runs on the parent's stack, writes nothing to it. What `calls` points to
+/// ends with one whose number is [`NO_CALL`]; their answers are not looked at.
 ///
 /// # Safety
 /// `args` asks for CLONE_VM and CLONE_VFORK and for no stack; the pointers are those of execve(2)
-/// and live until this returns.
+/// and live until this returns, as does all that the calls point to.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone_and_exec(
     args: &CloneArgs,
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
-    apart: usize,
+    calls: *const Call,
 ) -> isize {
     let result: isize;
     // SAFETY: the child uses registers only and never returns; the parent sleeps until its exec.
@@ -53,19 +58,22 @@ unsafe fn clone_and_exec(
             "syscall",
             "test rax, rax",
             "jnz 2f",
-            "test r12, r12",
-            "jz 3f",
-            "mov eax, 112",
-            "syscall",
-            "mov edi, 3",
-            "mov esi, -1",
-            "mov edx, 2",
-            "mov eax, 436",
-            "syscall",
             "3:",
-            "mov rdi, r8",
-            "mov rsi, r9",
-            "mov rdx, r10",
+            "mov rax, [r12]",
+            "test rax, rax",
+            "js 4f",
+            "mov rdi, [r12 + 8]",
+            "mov rsi, [r12 + 16]",
+            "mov rdx, [r12 + 24]",
+            "mov r10, [r12 + 32]",
+            "mov r8, [r12 + 40]",
+            "syscall",
+            "add r12, 48",
+            "jmp 3b",
+            "4:",
+            "mov rdi, r13",
+            "mov rsi, r14",
+            "mov rdx, r15",
             "mov eax, 59",
             "syscall",
             "mov edi, 127",
@@ -75,10 +83,10 @@ unsafe fn clone_and_exec(
             inlateout("rax") libc::SYS_clone3 as isize => result,
             in("rdi") ptr::from_ref(args),
             in("rsi") size_of::<CloneArgs>(),
-            in("r8") path,
-            in("r9") argv,
-            in("r10") envp,
-            in("r12") apart,
+            in("r12") calls,
+            in("r13") path,
+            in("r14") argv,
+            in("r15") envp,
             lateout("rcx") _,
             lateout("r11") _,
         );
@@ -96,7 +104,7 @@ unsafe fn clone_and_exec(
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
-    apart: usize,
+    calls: *const Call,
 ) -> isize {
     let result: isize;
     // SAFETY: the child uses registers only and never returns; the parent sleeps until its exec.
@@ -104,18 +112,19 @@ unsafe fn clone_and_exec(
         std::arch::asm!(
             "svc #0",
             "cbnz x0, 2f",
-            "cbz x9, 3f",
-            "mov x8, #157",
-            "svc #0",
-            "mov x0, #3",
-            "mov w1, #-1",
-            "mov x2, #2",
-            "mov x8, #436",
-            "svc #0",
             "3:",
-            "mov x0, x4",
-            "mov x1, x5",
-            "mov x2, x6",
+            "ldr x8, [x9]",
+            "tbnz x8, #63, 4f",
+            "ldp x0, x1, [x9, #8]",
+            "ldp x2, x3, [x9, #24]",
+            "ldr x4, [x9, #40]",
+            "svc #0",
+            "add x9, x9, #48",
+            "b 3b",
+            "4:",
+            "mov x0, x10",
+            "mov x1, x11",
+            "mov x2, x12",
             "mov x8, #221",
             "svc #0",
             "mov x0, #127",
@@ -125,13 +134,91 @@ unsafe fn clone_and_exec(
             in("x8") libc::SYS_clone3,
             inlateout("x0") ptr::from_ref(args) as isize => result,
             in("x1") size_of::<CloneArgs>(),
-            in("x4") path,
-            in("x5") argv,
-            in("x6") envp,
-            in("x9") apart,
+            in("x9") calls,
+            in("x10") path,
+            in("x11") argv,
+            in("x12") envp,
         );
     }
     result
+}
+
+/// Stands behind the last call.
+const NO_CALL: usize = usize::MAX;
+
+/// What a child is given before its exec.
+#[derive(Debug)]
+struct Gifts {
+    calls: Vec<Call>,
+    /// What the calls point to, or name.
+    _pointed: Option<Box<Pointed>>,
+}
+
+#[derive(Debug)]
+struct Pointed {
+    null: File,
+    root: CString,
+    limit: libc::rlimit,
+    /// A `struct sigaction` of zeros, which is the default, and an empty set of signals.
+    zeros: [u64; 4],
+}
+
+impl Gifts {
+    fn none() -> Gifts {
+        Gifts { calls: vec![call(NO_CALL, [])], _pointed: None }
+    }
+
+    /// A session and a descriptor table of its own.
+    fn apart() -> Gifts {
+        let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
+        let calls = vec![
+            call(libc::SYS_setsid as usize, []),
+            call(libc::SYS_close_range as usize, [3, u32::MAX as usize, unshare]),
+            call(NO_CALL, []),
+        ];
+        Gifts { calls, _pointed: None }
+    }
+
+    /// All that a task gets by the shared way, by the same calls in the same order
+    /// (docs/strace.md): a descriptor table and a session of its own, three streams and nothing
+    /// else that is open, umask, session keyring, working directory, limit of descriptors, signals.
+    fn of_a_task() -> Outcome<Gifts> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let pointed = Box::new(Pointed {
+            null: File::open("/dev/null")?,
+            root: c"/".to_owned(),
+            limit: libc::rlimit { rlim_cur: soft.min(1024), rlim_max: hard },
+            zeros: [0; 4],
+        });
+        let null = pointed.null.as_raw_fd() as usize;
+        let root = pointed.root.as_ptr() as usize;
+        let limit = ptr::from_ref(&pointed.limit) as usize;
+        let zeros = pointed.zeros.as_ptr() as usize;
+        let (all, unshare) = (u32::MAX as usize, libc::CLOSE_RANGE_UNSHARE as usize);
+        let calls = vec![
+            call(libc::SYS_close_range as usize, [null + 1, all, unshare]),
+            call(libc::SYS_setsid as usize, []),
+            call(libc::SYS_dup3 as usize, [null, 0, 0]),
+            call(libc::SYS_dup3 as usize, [null, 1, 0]),
+            call(libc::SYS_dup3 as usize, [null, 2, 0]),
+            call(libc::SYS_close_range as usize, [3, all, 0]),
+            call(libc::SYS_umask as usize, [0o022]),
+            call(libc::SYS_keyctl as usize, [libc::KEYCTL_JOIN_SESSION_KEYRING as usize, 0]),
+            call(libc::SYS_chdir as usize, [root]),
+            call(libc::SYS_prlimit64 as usize, [0, libc::RLIMIT_NOFILE as usize, limit, 0]),
+            call(libc::SYS_rt_sigaction as usize, [libc::SIGPIPE as usize, zeros, 0, 8]),
+            call(libc::SYS_rt_sigprocmask as usize, [libc::SIG_SETMASK as usize, zeros, 0, 8]),
+            call(NO_CALL, []),
+        ];
+        Ok(Gifts { calls, _pointed: Some(pointed) })
+    }
+}
+
+fn call<const N: usize>(number: usize, arguments: [usize; N]) -> Call {
+    let mut call = [0; 6];
+    let words = std::iter::once(number).chain(arguments);
+    call.iter_mut().zip(words).for_each(|(place, word)| *place = word);
+    call
 }
 
 /// A child that nobody but its maker knows: it sends no SIGCHLD, so that a supervisor in the same
@@ -147,19 +234,24 @@ pub(crate) struct Child {
 #[derive(Debug)]
 pub(crate) struct Command {
     strings: Vec<CString>,
-    is_apart: bool,
+    gifts: Gifts,
 }
 
 impl Command {
     pub(crate) fn new(program: &Program) -> Outcome<Command> {
         let words = std::iter::once(&program.path).chain(&program.args);
         let strings = words.map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
-        Ok(Command { strings, is_apart: false })
+        Ok(Command { strings, gifts: Gifts::none() })
     }
 
     /// Each child gets a session and a descriptor table of its own, as a task does.
     pub(crate) fn apart(self) -> Command {
-        Command { is_apart: true, ..self }
+        Command { gifts: Gifts::apart(), ..self }
+    }
+
+    /// Each child gets all that a task gets.
+    pub(crate) fn given_all(self) -> Outcome<Command> {
+        Ok(Command { gifts: Gifts::of_a_task()?, ..self })
     }
 
     /// Makes a child that runs it, in this group where one is given.
@@ -169,7 +261,9 @@ impl Command {
         let path = argv.first().copied().ok_or("no program")?;
         let envp = [ptr::null::<c_char>()];
         let mut pidfd: i32 = -1;
-        let shared = if self.is_apart { libc::CLONE_FILES } else { 0 };
+        let given = self.gifts.calls.len() > 1;
+        // Its first call gives it a table of its own.
+        let shared = if given { libc::CLONE_FILES } else { 0 };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | shared;
         let args = CloneArgs {
             flags: flags as u64 | group.map_or(0, |_| CLONE_INTO_CGROUP),
@@ -179,7 +273,8 @@ impl Command {
         };
         // SAFETY: VM and VFORK without a stack, and everything pointed to lives in this function.
         let pid = unsafe {
-            clone_and_exec(&args, path, argv.as_ptr(), envp.as_ptr(), self.is_apart.into())
+            let calls = self.gifts.calls.as_ptr();
+            clone_and_exec(&args, path, argv.as_ptr(), envp.as_ptr(), calls)
         };
         if pid < 0 {
             return Err(Errno::from_raw(-pid as i32).into());

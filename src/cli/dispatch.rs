@@ -9,7 +9,7 @@ use super::units::parse_positive_duration;
 use super::{check, completions, daemon, man, run, take_over, top, up};
 use crate::sys::own_program;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,6 +25,9 @@ pub fn main() -> ExitCode {
     // Before the flags are parsed, which the one that starts anew does as well.
     if let Some(verb @ ("daemon" | "up")) = verb_of(&words).and_then(OsStr::to_str) {
         seal(verb);
+    }
+    if let Some(arguments) = daemon_alone(&words) {
+        return daemon::daemon(arguments);
     }
     let parsed = Arguments::command()
         .try_get_matches_from(&words)
@@ -44,7 +47,10 @@ fn dispatch(matches: &ArgMatches, arguments: Arguments) -> ExitCode {
     let what = task.map_or_else(|| name.to_owned(), |task| format!("{name} {task}"));
     let mirrors = is_mirror(name);
     if socket.is_some()
-        && matches!(name, "run" | "check" | "completions" | "man" | "keeper" | "take-over")
+        && matches!(
+            name,
+            "run" | "check" | "completions" | "man" | "keeper" | "take-over" | "read-tasks"
+        )
     {
         let why = UsageError("--socket: this verb asks no daemon".to_owned());
         return finish(name, json, mirrors, Err(why.into()));
@@ -102,6 +108,18 @@ fn keep(command: &[OsString], longest_wait: Option<Duration>) -> ExitCode {
     }
 }
 
+/// The arguments of `ostler daemon ...` by its own definition alone: that of all verbs would take a
+/// good part of the time that a start takes. `None` where it has something to say about them.
+fn daemon_alone(words: &[OsString]) -> Option<DaemonArguments> {
+    let rest = words.get(1..)?.strip_prefix(&["daemon".into()])?;
+    let command = Command::new("daemon").no_binary_name(true);
+    let socket = Arg::new("socket").long("socket");
+    let command = DaemonArguments::augment_args(command.arg(socket));
+    let matches = command.try_get_matches_from(rest).ok()?;
+    let socket = matches.get_one::<String>("socket").cloned();
+    Some(DaemonArguments { socket, ..DaemonArguments::from_arg_matches(&matches).ok()? })
+}
+
 /// For a process whose tasks may have a root of their own.
 fn seal(verb: &str) {
     if let Err(why) = own_program::seal() {
@@ -139,6 +157,10 @@ fn ask(session: &Session, verb: Verb) -> Result<u8, Failure> {
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Man(arguments) => man::man(&arguments),
         Verb::TakeOver(arguments) => take_over::take_over(&arguments),
+        // A daemon asks for this when its task file is read again.
+        Verb::ReadTasks(arguments) => {
+            daemon::tell_tasks(&arguments.file).map(|()| 0).map_err(Failure::Other)
+        }
         Verb::Top(arguments) => top::top(session, &arguments),
         Verb::Keeper(_) | Verb::Run(_) | Verb::Up(_) | Verb::Daemon(_) | Verb::Check(_) => {
             Err(Failure::Other("not available in this version".to_owned()))
@@ -228,10 +250,30 @@ fn signals_as_flags(words: Vec<OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_daemon_understands_the_same_by_its_own_definition() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for text in [
+            "ostler daemon",
+            "ostler daemon --socket /s --tasks t.toml --cgroup never --control fd:7",
+            "ostler daemon --state /d --on-exit keep --stats-interval 5s --max-connections 3",
+        ] {
+            let alone = daemon_alone(&words(text)).expect("arguments");
+            let all = Arguments::try_parse_from(words(text)).expect("arguments");
+            let Verb::Daemon(other) = all.verb else { panic!("{text}") };
+            let other = DaemonArguments { socket: all.socket, ..other };
+            assert_eq!(format!("{alone:?}"), format!("{other:?}"));
+        }
+        for text in ["ostler daemon --help", "ostler daemon -x", "ostler daemon y", "ostler ps"] {
+            assert!(daemon_alone(&words(text)).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Server {
     pub fn new(supervisor: &Supervisor, options: ServerOptions) -> Server {
         Server {
             options,
-            history: History::new(supervisor.facts().instance, supervisor.sequence()),
+            history: History::new(supervisor.instance().to_owned(), supervisor.sequence()),
             connections: Slab::new(),
             listening: Listening::new(),
             watches: HashMap::new(),

@@ -253,6 +253,16 @@ impl Engine {
         self.table.ids()
     }
 
+    /// Places of the table, for a walk in slices.
+    pub fn places(&self) -> usize {
+        self.table.places()
+    }
+
+    /// The task in this place of the table.
+    pub fn at(&self, place: usize) -> Option<TaskId> {
+        self.table.at(place)
+    }
+
     /// How many tasks are remembered.
     pub fn len(&self) -> usize {
         self.table.len()

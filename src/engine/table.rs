@@ -118,6 +118,16 @@ impl Table {
         self.slots.iter().map(|(index, _)| self.id(index))
     }
 
+    /// Places that there are or were.
+    pub(super) fn places(&self) -> usize {
+        self.generations.len()
+    }
+
+    /// The task in this place.
+    pub(super) fn at(&self, place: usize) -> Option<TaskId> {
+        self.slots.contains(place).then(|| self.id(place))
+    }
+
     /// Gives back the room behind the last task. Generations are kept, so that ids that are known
     /// outside never mean another task.
     pub(super) fn shrink(&mut self) {

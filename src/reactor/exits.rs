@@ -1,12 +1,13 @@
 //! How exits become known: pidfds in the epoll set, and SIGCHLD in a process of our own, for
 //! orphans and for tasks without a pidfd.
 
+use super::run::Main;
 use super::{Due, Supervisor};
 use crate::sys::child_signal::{ChildSignal, SIGNALS_AT_ONCE};
 use crate::sys::reap;
 #[cfg(not(feature = "cli"))]
 use crate::sys::reap::Keep;
-use crate::vocabulary::limits::EXITS_PER_TURN;
+use crate::vocabulary::limits::{EXITS_PER_TURN, PLACES_PER_TURN};
 use crate::vocabulary::{Mono, Pid, TaskId};
 use std::time::Duration;
 
@@ -77,6 +78,14 @@ impl Supervisor {
         }
     }
 
+    /// Goes on with the ends that the loop has told of: as many as a turn has time for.
+    pub(super) fn take_ended(&mut self) {
+        for _ in 0..EXITS_PER_TURN {
+            let Some(task) = self.ended.pop_front() else { return };
+            self.process_ended(task);
+        }
+    }
+
     /// A child that is no task's main process: that of a command, or an orphan.
     fn other_child_signaled(&mut self, pid: Pid) {
         match self.execs.of_pid(pid) {
@@ -143,13 +152,16 @@ impl Supervisor {
     /// Looks at the next slice of the table for tasks without a pidfd that have ended.
     pub(super) fn continue_scan(&mut self) {
         let Some(from) = self.sweep.scan else { return };
-        let to = from.saturating_add(EXITS_PER_TURN).min(self.runs.places());
+        let mut to = from.saturating_add(PLACES_PER_TURN).min(self.runs.places());
+        let mut ended = 0;
         for index in from..to {
-            if let Some(run) = self.runs.at(index)
-                && !run.watched
-            {
-                let task = run.task;
-                self.process_ended(task);
+            let Some(run) = self.runs.at(index).filter(|run| !run.watched) else { continue };
+            let task = run.task;
+            self.process_ended(task);
+            ended += usize::from(self.runs.get(task).is_none_or(|run| run.main != Main::Alive));
+            if ended == EXITS_PER_TURN {
+                to = index + 1;
+                break;
             }
         }
         self.sweep.scan = (to < self.runs.places()).then_some(to);

@@ -47,19 +47,30 @@ impl Supervisor {
             features.push("exit_status_of_adopted");
         }
         features.extend(isolation::features());
-        let hierarchy = match self.options.cgroup {
-            CgroupMode::Never => Hierarchy::None,
-            CgroupMode::Auto | CgroupMode::Require => self.groups.mounted().hierarchy,
-        };
         Facts {
             version: env!("CARGO_PKG_VERSION"),
             api: API,
             instance: self.instance.clone(),
             boot_id: own_process::boot_id().unwrap_or_default(),
             kernel,
-            cgroup: hierarchy.as_str(),
+            cgroup: self.hierarchy(),
             features,
         }
+    }
+
+    /// [`Facts::cgroup`] without all the others, which cost a hundred system calls.
+    pub(crate) fn hierarchy(&self) -> &'static str {
+        let hierarchy = match self.options.cgroup {
+            CgroupMode::Never => Hierarchy::None,
+            CgroupMode::Auto | CgroupMode::Require => self.groups.mounted().hierarchy,
+        };
+        hierarchy.as_str()
+    }
+
+    /// [`Facts::instance`].
+    #[cfg(feature = "control")]
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// What it costs. The figures of the process are those of the host's process.

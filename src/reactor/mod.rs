@@ -62,6 +62,7 @@ use crate::engine::{Config, Engine, Input};
 use crate::sys::child_signal::ChildSignal;
 use crate::sys::spawn::{Spawner, SpawnerOptions};
 use crate::sys::{cgroup, clock, faults, own_process};
+use crate::vocabulary::limits::READINESS_PER_TURN;
 use crate::vocabulary::{Deadlines, Event, ExecId, Mono, Now, Reply, TaskId, Ticket};
 use adoption::Unadopted;
 use descriptor_store::DescriptorStore;
@@ -87,9 +88,6 @@ use store::Keeping;
 use token::Owner;
 use turn::Health;
 use watch::Watches;
-
-/// Readiness taken from the kernel in one turn; the rest waits for the next one.
-const READINESS_PER_TURN: usize = crate::vocabulary::limits::EXITS_PER_TURN;
 
 /// The tasks of a host, in the host's own thread.
 ///
@@ -127,6 +125,8 @@ pub struct Supervisor {
     execs: Execs,
     groups: Groups,
     child_signal: Option<ChildSignal>,
+    /// Tasks whose main process has ended, or their init, as the loop tells.
+    ended: VecDeque<TaskId>,
     sweep: Sweep,
     looks: Looks,
     left_inits: LeftInits,
@@ -254,6 +254,7 @@ impl Supervisor {
             execs: Execs::default(),
             groups,
             child_signal,
+            ended: VecDeque::new(),
             sweep: Sweep::default(),
             left_inits: LeftInits::default(),
             #[cfg(feature = "cli")]

@@ -1,9 +1,13 @@
 //! Room in tables, which is given back once most of many tasks are gone.
 
 use super::Supervisor;
+use std::collections::VecDeque;
 
 /// Fewer tasks have never taken enough to be worth it.
 const MANY: usize = 1024;
+
+/// Room in queues that is kept for the next turn.
+const ROOM_KEPT: usize = 256;
 
 /// When there is room to be given back.
 #[derive(Debug, Default)]
@@ -34,10 +38,22 @@ impl Supervisor {
             self.engine.shrink();
             self.relay.shrink();
             self.runs.shrink();
-            self.inputs.shrink_to_fit();
-            self.events.shrink_to_fit();
-            self.replies.shrink_to_fit();
         }
+        // What many starts or ends at once have taken: events are the largest of all.
+        if self.events.capacity() > ROOM_KEPT {
+            self.events.shrink_to(ROOM_KEPT);
+        }
+        give_back(&mut self.inputs);
+        give_back(&mut self.replies);
+        give_back(&mut self.ended);
+        give_back(self.starts.queue());
+    }
+}
+
+/// Once most of it is room.
+fn give_back<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > ROOM_KEPT && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(ROOM_KEPT.max(queue.len() * 2));
     }
 }
 

@@ -7,11 +7,13 @@ use super::token::{Key, Owner};
 use super::{CgroupMode, ExitNotification, Supervisor, register};
 use crate::engine::Input;
 use crate::sys::failure::start_error;
-use crate::sys::own_process;
 use crate::sys::spawn::{Child, Placement, Spawned, StatusPipe, Streams};
-use crate::vocabulary::limits::{FDS_RESERVED, FILES_GIVEN_BACK, STARTS_PER_TURN};
+use crate::sys::{clock, own_process};
+use crate::vocabulary::limits::{
+    FDS_RESERVED, FILES_GIVEN_BACK, STARTS_PER_TURN, STARTS_TURN_TIME,
+};
 use crate::vocabulary::{
-    Containment, Identity, Ordered, Pid, Resources, Stage, StartError, StreamKind, TaskId,
+    Containment, Identity, Mono, Ordered, Pid, Resources, Stage, StartError, StreamKind, TaskId,
     TaskSpec, Wall, cause,
 };
 use mio::Interest;
@@ -28,6 +30,8 @@ pub(super) struct Starts {
     /// The run of each task that waits.
     wanted: Ordered<TaskId, u64>,
     left_this_turn: usize,
+    /// When this turn has made starts for long enough.
+    until: Option<Mono>,
     /// All of them wait.
     held: bool,
 }
@@ -52,26 +56,42 @@ impl Starts {
     /// A new turn begins, or a host asks for a start at once.
     pub(super) fn refill(&mut self) {
         self.left_this_turn = STARTS_PER_TURN;
+        self.until = None;
+    }
+
+    /// The loop has slept: what was started before took none of the time that this turn has.
+    pub(super) fn woke(&mut self) {
+        self.until = None;
     }
 
     /// Takes the time of one start, while this turn has some.
     pub(super) fn take_one(&mut self) -> bool {
         let left = self.left_this_turn.checked_sub(1);
-        self.left_this_turn = left.unwrap_or_default();
-        left.is_some()
+        let now = clock::now().mono;
+        let in_time = *self.until.get_or_insert(now + STARTS_TURN_TIME) > now;
+        self.left_this_turn = left.filter(|_| in_time).unwrap_or_default();
+        left.is_some() && in_time
     }
 
     /// The next start, while this turn has time for one.
     pub(super) fn next(&mut self) -> Option<(TaskId, u64)> {
-        let left = self.left_this_turn.checked_sub(1).filter(|_| !self.held)?;
-        while let Some((task, run)) = self.queue.pop_front() {
+        while !self.is_empty() && self.left_this_turn > 0 {
+            let (task, run) = self.queue.pop_front()?;
             if self.wanted.get(&task) == Some(&run) {
+                if !self.take_one() {
+                    self.queue.push_front((task, run));
+                    return None;
+                }
                 self.wanted.remove(&task);
-                self.left_this_turn = left;
                 return Some((task, run));
             }
         }
         None
+    }
+
+    /// For its room.
+    pub(super) fn queue(&mut self) -> &mut VecDeque<(TaskId, u64)> {
+        &mut self.queue
     }
 
     /// Takes back a start that has not begun.

@@ -3,9 +3,9 @@
 
 use super::{CgroupMode, Due, Supervisor};
 use crate::engine::{Change, Saved};
-use crate::sys::adopted;
 use crate::sys::failure::start_error;
-use crate::vocabulary::limits::{SINK_LOG_EVERY, STORE_RETRY};
+use crate::sys::{adopted, clock};
+use crate::vocabulary::limits::{SINK_LOG_EVERY, SNAPSHOT_TURN_TIME, STORE_RETRY};
 use crate::vocabulary::{LaunchNumber, Mono, Pid, ProcessMark, Stage, StartError, TaskId, cause};
 use nix::errno::Errno;
 use std::collections::HashMap;
@@ -32,6 +32,34 @@ pub trait Store: fmt::Debug {
     /// What is noted from now on until the next [`Store::flush`] is all there is, and takes the
     /// place of what was there. Where that fails, what was there stays and goes on.
     fn begin_snapshot(&mut self, counters: Counters);
+
+    /// Begins to make anew what is kept, bit by bit, while what is there goes on. Whatever is noted
+    /// is part of both from now on.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    fn begin_renewal(&mut self, _counters: Counters) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes something down in what is made anew alone.
+    fn renew(&mut self, _note: Note<'_>) {}
+
+    /// Makes safe what is made anew, as far as it has come.
+    ///
+    /// # Errors
+    /// What the system refuses: it is given up then.
+    fn go_on_renewing(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What was made anew is whole, and takes the place of what was there.
+    ///
+    /// # Errors
+    /// What the system refuses: what was there stays and goes on.
+    fn end_renewal(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The number of the descriptor that keeps others from the store, where it has one: it stays
     /// open while the process goes on with another program.
@@ -114,11 +142,14 @@ pub(super) struct Keeping {
     /// It fails: not tried again before this, but for a start.
     failing: Option<Mono>,
     log_after: Mono,
+    /// While the store is made anew: the place in the table of the next task for it.
+    renewed: Option<usize>,
 }
 
 impl Keeping {
     pub(super) fn new(store: Box<dyn Store>) -> Keeping {
-        Keeping { store, sequence: 0, tree: None, failing: None, log_after: Mono::default() }
+        let log_after = Mono::default();
+        Keeping { store, sequence: 0, tree: None, failing: None, log_after, renewed: None }
     }
 
     #[cfg(feature = "cli")]
@@ -178,15 +209,15 @@ impl Supervisor {
         if keeping.failing.is_some_and(|at| at > now) {
             return;
         }
-        let wants_snapshot = keeping.store.wants_snapshot();
+        let is_long = keeping.store.wants_snapshot() || keeping.renewed.is_some();
         // A failure has been logged, and is tried again.
         let taken = self.take_down();
         if taken.is_ok() {
             self.release_keeper();
         }
-        if wants_snapshot
+        if is_long
             && taken.is_ok()
-            && let Err(error) = self.take_down_all()
+            && let Err(error) = self.renew_store()
         {
             log::warn!("the journal stays longer than it need be: {}", cause(&error));
             if let Some(keeping) = &mut self.keeping {
@@ -196,12 +227,54 @@ impl Supervisor {
         }
     }
 
+    /// Whether the store is being made anew, and not held up.
+    pub(super) fn is_renewing(&self) -> bool {
+        let has_begun = |keeping: &Keeping| keeping.renewed.is_some() && keeping.failing.is_none();
+        self.keeping.as_ref().is_some_and(has_begun)
+    }
+
+    /// Makes the store anew, as far as a turn has time for it.
+    fn renew_store(&mut self) -> io::Result<()> {
+        let Some(mut keeping) = self.keeping.take() else { return Ok(()) };
+        let renewed = self.renew(&mut keeping);
+        keeping.renewed = renewed.as_ref().copied().unwrap_or_default();
+        self.keeping = Some(keeping);
+        renewed.map(drop)
+    }
+
+    /// The place to go on from; `None`: it is done.
+    fn renew(&self, keeping: &mut Keeping) -> io::Result<Option<usize>> {
+        let store = &mut *keeping.store;
+        let until = clock::now().mono + SNAPSHOT_TURN_TIME;
+        if keeping.renewed.is_none() {
+            store.begin_renewal(self.counters())?;
+            if let Some(tree) = keeping.tree.as_deref() {
+                store.renew(Note::Tree(tree));
+            }
+        }
+        for place in keeping.renewed.unwrap_or_default()..self.engine.places() {
+            if clock::now().mono >= until {
+                store.go_on_renewing()?;
+                return Ok(Some(place));
+            }
+            let Some(task) = self.engine.at(place) else { continue };
+            if let Some(saved) = self.engine.saved(task) {
+                store.renew(Note::Change(&Change::Task(saved)));
+            }
+            if let Some(process) = self.process_of(task) {
+                store.renew(Note::Process(&process));
+            }
+        }
+        store.end_renewal()?;
+        Ok(None)
+    }
+
     /// Takes everything down anew.
     pub(super) fn take_down_all(&mut self) -> io::Result<()> {
         let Some(mut keeping) = self.keeping.take() else { return Ok(()) };
         // All of it is in what follows.
         while self.engine.next_change().is_some() {}
-        keeping.sequence = self.engine.sequence();
+        (keeping.sequence, keeping.renewed) = (self.engine.sequence(), None);
         self.describe(&mut *keeping.store, keeping.tree.as_deref());
         let flushed = keeping.store.flush();
         self.keeping = Some(keeping);
@@ -210,9 +283,7 @@ impl Supervisor {
 
     /// Notes everything in `store`, as what is all there is; `tree`: where groups are made.
     pub(super) fn describe(&self, store: &mut dyn Store, tree: Option<&Path>) {
-        let (next_launch, next_run) = self.engine.next_numbers();
-        let sequence = self.engine.sequence();
-        store.begin_snapshot(Counters { next_launch, next_run, sequence });
+        store.begin_snapshot(self.counters());
         if let Some(tree) = tree {
             store.note(Note::Tree(tree));
         }
@@ -224,6 +295,11 @@ impl Supervisor {
         for process in self.processes() {
             store.note(Note::Process(&process));
         }
+    }
+
+    fn counters(&self) -> Counters {
+        let (next_launch, next_run) = self.engine.next_numbers();
+        Counters { next_launch, next_run, sequence: self.engine.sequence() }
     }
 
     /// What is to be known of the processes of every run.

@@ -53,7 +53,10 @@ impl Supervisor {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.health.turns += 1,
         }
-        self.health.wakeups += u64::from(wait != Some(Duration::ZERO));
+        if wait != Some(Duration::ZERO) {
+            self.health.wakeups += 1;
+            self.starts.woke();
+        }
         self.now = clock::now();
         let started = self.now.mono;
         self.take_readiness();
@@ -93,12 +96,14 @@ impl Supervisor {
     fn has_more(&self) -> bool {
         self.relay_has_more
             || !self.starts.is_empty()
+            || !self.ended.is_empty()
             || self.execs.has_more()
             || !self.inputs.is_empty()
             || !self.events.is_empty()
             || !self.replies.is_empty()
             || !self.watches.ready.is_empty()
             || self.sweep.is_scanning()
+            || self.is_renewing()
             || self.is_sampling()
     }
 
@@ -123,7 +128,7 @@ impl Supervisor {
                 Owner::KeptExits => self.keeper_tells(),
                 Owner::Process(key) => {
                     ended = true;
-                    self.process_ended(TaskId::new(key.index, key.generation));
+                    self.ended.push_back(TaskId::new(key.index, key.generation));
                 }
                 Owner::Start(key) => self.start_told(TaskId::new(key.index, key.generation)),
                 Owner::Group(key) => self.group_changed(key),
@@ -153,6 +158,7 @@ impl Supervisor {
             }
         }
         self.readiness = readiness;
+        self.take_ended();
         // The signal of a child comes with its end: read now it wakes nobody later.
         if signaled || ended && self.child_signal.is_some() {
             self.child_signaled();

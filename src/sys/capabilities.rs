@@ -38,13 +38,16 @@ impl Own {
         Ok(Own {
             effective: set(effective, effective_high),
             permitted: set(permitted, permitted_high),
-            bounding: (0..64).filter(|cap| bounding(*cap) == Ok(1)).fold(none, CapabilitySet::with),
+            bounding: (0..64)
+                .map_while(|cap| Some((cap, bounding(cap).ok()?)))
+                .filter(|(_, is_in)| *is_in == 1)
+                .fold(none, |set, (cap, _)| set.with(cap)),
         })
     }
 
     /// Those of the process that makes a user namespace: all that the kernel knows.
     pub(super) fn in_new_user_namespace() -> Own {
-        let known = (0..64).filter(|number| bounding(*number).is_ok());
+        let known = (0..64).take_while(|number| bounding(*number).is_ok());
         let all = known.fold(CapabilitySet::default(), CapabilitySet::with);
         Own { effective: all, permitted: all, bounding: all }
     }

@@ -83,8 +83,22 @@ pub const JOURNAL_LINE_BYTES_MAX: usize = 8 << 20;
 pub const SLOW_WRITE: Duration = Duration::from_millis(50);
 /// Starts in one turn of the loop, about 0.1 ms each, so that calls are answered meanwhile.
 pub const STARTS_PER_TURN: usize = 16;
-/// Exits handled in one turn of the loop, about 0.1 ms each where there is a group to remove.
-pub const EXITS_PER_TURN: usize = 64;
+/// No more starts begin in a turn in which they have taken so long: among thousands of tasks each
+/// costs the kernel more.
+pub const STARTS_TURN_TIME: Duration = Duration::from_millis(2);
+/// How long a task file that is read again may be compared with what is in one turn.
+pub const READING_TURN_TIME: Duration = Duration::from_millis(1);
+/// Stops and launches that a change of the task file asks for in one turn, about 20 us each.
+pub const CHANGES_PER_TURN: usize = 64;
+/// Exits handled in one turn of the loop, about 0.1 ms each where there is a group to remove, and
+/// 0.3 ms with a journal.
+pub const EXITS_PER_TURN: usize = 16;
+/// Places of the table that one turn looks at for tasks that have ended unseen, under 1 us each.
+pub const PLACES_PER_TURN: usize = 64;
+/// Readiness taken from the kernel in one turn; the rest waits for the next one.
+pub const READINESS_PER_TURN: usize = 64;
+/// How long the journal may be written anew at a time, so that calls are answered meanwhile.
+pub const SNAPSHOT_TURN_TIME: Duration = Duration::from_micros(500);
 /// Commands that run in tasks at once: each may hold two times [`EXEC_OUTPUT_BYTES`].
 pub const EXECS_MAX: usize = 2048;
 /// What is kept of each output of such a command: its end.

@@ -84,4 +84,6 @@ pub(crate) enum Verb {
     Man(ManArguments),
     #[command(hide = true)]
     TakeOver(TakeOverArguments),
+    #[command(hide = true)]
+    ReadTasks(CheckArguments),
 }

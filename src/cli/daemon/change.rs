@@ -1,12 +1,12 @@
 //! A change of the declared tasks that is under way: what goes is stopped, then what comes is
 //! launched.
 
-use super::declared::{Changes, Declaration, Declared};
+use super::declared::{Changes, Declaration, Declared, Wanted};
 use crate::control::{ReloadTicket, Reloaded};
 use crate::reactor::Supervisor;
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
-use crate::vocabulary::{IfExists, Reply, Request, RequestError, TaskSpec, Ticket};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::vocabulary::{IfExists, Reply, Request, RequestError, Ticket};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Its stops and launches, and what has become of them.
 #[derive(Debug)]
@@ -15,11 +15,15 @@ pub(super) struct Change {
     pub(super) asker: Option<ReloadTicket>,
     pub(super) report: Reloaded,
     steps: HashMap<Ticket, Step>,
-    /// Tasks to be stopped, each with the number of those that are to be gone before it.
-    waiting: BTreeMap<String, usize>,
-    /// Those of them that are changed, not gone.
+    /// Tasks to be stopped once others are gone, each with how many of those there are left.
+    waiting: HashMap<String, usize>,
+    /// Tasks that can be stopped now.
+    free: VecDeque<String>,
+    /// Those that are stopped because they are changed, not gone.
     changed: BTreeSet<String>,
-    launches: Vec<TaskSpec>,
+    launches: VecDeque<Wanted>,
+    /// All that go are gone.
+    launching: bool,
 }
 
 /// What was asked of the supervisor.
@@ -32,7 +36,7 @@ enum Step {
 
 /// What would be done.
 pub(super) fn preview(changes: Changes, supervisor: &Supervisor) -> Reloaded {
-    let names = changes.launch.into_iter().filter_map(|spec| spec.name);
+    let names = changes.launch.into_iter().filter_map(|wanted| wanted.spec.name);
     let (restarted, started) = names.partition(|name| changes.changed.contains(name));
     Reloaded {
         started,
@@ -53,19 +57,23 @@ fn taken(names: Vec<String>, supervisor: &Supervisor) -> Vec<(String, RequestErr
 }
 
 impl Change {
+    /// Nothing is asked of the supervisor before [`Change::go_on`].
     pub(super) fn begin(
         changes: Changes,
         asker: Option<ReloadTicket>,
         declared: &Declared,
-        supervisor: &mut Supervisor,
+        supervisor: &Supervisor,
     ) -> Change {
         let leaving = changes.stop.into_iter().chain(changes.changed.iter().cloned());
-        let mut waiting: BTreeMap<String, usize> = leaving.map(|name| (name, 0)).collect();
+        let mut waiting: HashMap<String, usize> = leaving.map(|name| (name, 0)).collect();
         let names: Vec<String> = waiting.keys().cloned().collect();
         for earlier in names.iter().flat_map(|name| declared.after(name)) {
             waiting.entry(earlier.clone()).and_modify(|count| *count += 1);
         }
-        let mut change = Change {
+        let free = names.into_iter().filter(|name| waiting.get(name) == Some(&0));
+        let free: VecDeque<String> = free.collect();
+        waiting.retain(|_, count| *count > 0);
+        Change {
             asker,
             report: Reloaded {
                 failed: taken(changes.taken, supervisor),
@@ -74,16 +82,26 @@ impl Change {
             },
             steps: HashMap::new(),
             waiting,
+            free,
             changed: changes.changed,
-            launches: changes.launch,
-        };
-        change.go_on(supervisor);
-        change
+            launches: changes.launch.into(),
+            launching: false,
+        }
     }
 
     /// Whether all of it is done.
     pub(super) fn is_done(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && !self.has_more()
+    }
+
+    /// Whether there is something to be asked without anything having happened.
+    pub(super) fn has_more(&self) -> bool {
+        !self.free.is_empty() || self.may_launch() && !self.launches.is_empty()
+    }
+
+    fn may_launch(&self) -> bool {
+        let all_are_gone = self.free.is_empty() && self.waiting.is_empty();
+        self.launching || self.steps.is_empty() && all_are_gone
     }
 
     /// Takes the answer to one of its steps; whether it was one.
@@ -111,7 +129,6 @@ impl Change {
                     (Ok(_), None) => {}
                     (Err(error), _) => {
                         self.report.failed.push((name, error.clone()));
-                        self.go_on(supervisor);
                         return true;
                     }
                 }
@@ -120,7 +137,6 @@ impl Change {
                 if is_changed { restarted } else { started }.push(name);
             }
         }
-        self.go_on(supervisor);
         true
     }
 
@@ -132,9 +148,12 @@ impl Change {
         supervisor: &mut Supervisor,
     ) {
         for earlier in declared.after(&name) {
-            self.waiting
-                .entry(earlier.clone())
-                .and_modify(|count| *count = count.saturating_sub(1));
+            let Some(count) = self.waiting.get_mut(earlier) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.waiting.remove(earlier);
+                self.free.push_back(earlier.clone());
+            }
         }
         match reply {
             Ok(_) | Err(RequestError::NoSuchTask { .. }) if self.changed.contains(&name) => {
@@ -145,32 +164,32 @@ impl Change {
                 self.steps.insert(supervisor.submit(request), Step::Remove(name));
             }
             Err(error) => {
-                self.launches.retain(|spec| spec.name.as_ref() != Some(&name));
+                self.launches.retain(|wanted| wanted.spec.name.as_ref() != Some(&name));
                 self.report.failed.push((name, error.clone()));
             }
         }
     }
 
-    /// Stops those that nothing comes after any more; launches when all are gone.
-    fn go_on(&mut self, supervisor: &mut Supervisor) {
-        let free = |(name, count): (&String, &usize)| (*count == 0).then(|| name.clone());
-        let free: Vec<String> = self.waiting.iter().filter_map(free).collect();
-        for name in free {
-            self.waiting.remove(&name);
-            let request = Request::Stop { name: name.clone(), signal: None, grace: None };
-            self.steps.insert(supervisor.submit(request), Step::Stop(name));
-        }
-        if self.steps.is_empty() && self.waiting.is_empty() {
-            for spec in std::mem::take(&mut self.launches) {
-                let declaration = Declaration::of(&spec);
-                let request = Request::Launch {
-                    spec: Box::new(spec),
-                    // A changed task has exited by now, and is replaced.
-                    if_exists: IfExists::Replace,
-                    timeout: LAUNCH_TIMEOUT_DEFAULT,
-                };
-                self.steps.insert(supervisor.submit(request), Step::Launch(declaration));
+    /// Stops those that nothing comes after any more; launches when all are gone. No more than
+    /// `most` at once.
+    pub(super) fn go_on(&mut self, most: usize, supervisor: &mut Supervisor) {
+        for _ in 0..most {
+            if let Some(name) = self.free.pop_front() {
+                let request = Request::Stop { name: name.clone(), signal: None, grace: None };
+                self.steps.insert(supervisor.submit(request), Step::Stop(name));
+                continue;
             }
+            self.launching = self.may_launch();
+            let next = if self.launching { self.launches.pop_front() } else { None };
+            let Some(wanted) = next else { return };
+            let declaration = wanted.declaration();
+            let request = Request::Launch {
+                spec: Box::new(wanted.spec),
+                // A changed task has exited by now, and is replaced.
+                if_exists: IfExists::Replace,
+                timeout: LAUNCH_TIMEOUT_DEFAULT,
+            };
+            self.steps.insert(supervisor.submit(request), Step::Launch(declaration));
         }
     }
 }

@@ -3,16 +3,17 @@
 use crate::cli::task_file::{Problem, TaskFile};
 use crate::control::ReloadRefusal;
 use crate::reactor::Supervisor;
-use crate::vocabulary::{Identity, InvalidField, LaunchNumber, TaskId, TaskSpec};
+use crate::vocabulary::{Identity, InvalidField, LaunchNumber, Ordered, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
+use std::convert::Infallible;
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 
 /// The tasks of the file as they were launched.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
-    tasks: BTreeMap<String, Launched>,
+    tasks: Ordered<Box<str>, Launched>,
 }
 
 #[derive(Debug)]
@@ -32,21 +33,26 @@ pub(super) struct Declaration {
 
 impl Declaration {
     pub(super) fn of(spec: &TaskSpec) -> Declaration {
+        Declaration::with(spec, Fingerprint::of(spec))
+    }
+
+    /// `print` is that of the spec as the file has it.
+    fn with(spec: &TaskSpec, print: Fingerprint) -> Declaration {
         Declaration {
             name: spec.name.clone().unwrap_or_default(),
             after: spec.after.clone().into(),
-            spec: Fingerprint::of(spec),
+            spec: print,
         }
     }
 }
 
 /// What tells one spec from another, in 16 bytes: a second copy of the specs of all tasks would be
 /// the most that the daemon keeps of them.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-struct Fingerprint([u64; 2]);
+#[derive(Serialize, Deserialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Fingerprint([u64; 2]);
 
 impl Fingerprint {
-    fn of(spec: &TaskSpec) -> Fingerprint {
+    pub(super) fn of(spec: &TaskSpec) -> Fingerprint {
         let mut hashes = Hashes::default();
         hashes.0[1].write_u8(1);
         // Every field stands in what is printed for debugging. A hasher refuses nothing.
@@ -70,13 +76,73 @@ impl Write for Hashes {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
     /// What is new and what has changed, in the order in which they start.
-    pub(super) launch: Vec<TaskSpec>,
+    pub(super) launch: Vec<Wanted>,
     /// Names of those that have changed: they are stopped before.
     pub(super) changed: BTreeSet<String>,
     pub(super) stop: Vec<String>,
     /// Names that tasks have which did not come from the file.
     pub(super) taken: Vec<String>,
     pub(super) unchanged: u64,
+}
+
+/// A task that is to be as the file has it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) spec: TaskSpec,
+    print: Fingerprint,
+}
+
+impl Wanted {
+    pub(super) fn declaration(&self) -> Declaration {
+        Declaration::with(&self.spec, self.print)
+    }
+}
+
+/// A file that is compared with what is, task by task.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    changes: Changes,
+    named: HashSet<Box<str>>,
+}
+
+impl Comparison {
+    /// Takes the next task in; `find` knows which task has a name now. `spec` is wanted where the
+    /// task is not there as the file has it.
+    pub(super) fn add<E>(
+        &mut self,
+        declared: &Declared,
+        find: impl Fn(&str) -> Option<TaskId>,
+        name: &str,
+        print: Fingerprint,
+        spec: impl FnOnce() -> Result<TaskSpec, E>,
+    ) -> Result<(), E> {
+        let changes = &mut self.changes;
+        match (find(name), declared.tasks.get(name)) {
+            (Some(now), Some(ours)) if ours.task == now && ours.spec == print => {
+                changes.unchanged += 1;
+            }
+            (Some(now), Some(ours)) if ours.task == now => {
+                changes.changed.insert(name.to_owned());
+                changes.launch.push(Wanted { spec: spec()?, print });
+            }
+            (Some(_), _) => changes.taken.push(name.to_owned()),
+            (None, _) => changes.launch.push(Wanted { spec: spec()?, print }),
+        }
+        self.named.insert(name.into());
+        Ok(())
+    }
+
+    /// All of the file was taken in.
+    pub(super) fn finish(
+        mut self,
+        declared: &Declared,
+        find: impl Fn(&str) -> Option<TaskId>,
+    ) -> Changes {
+        let gone = declared.tasks.iter().filter(|(name, _)| !self.named.contains(&**name));
+        let living = gone.filter(|(name, ours)| find(name) == Some(ours.task));
+        self.changes.stop = living.map(|(name, _)| name.to_string()).collect();
+        self.changes
+    }
 }
 
 /// A task of the file, for another program of this process.
@@ -91,10 +157,10 @@ pub(super) struct HandedTask {
 
 impl Declared {
     pub(super) fn hand_over(&self, supervisor: &Supervisor) -> Vec<HandedTask> {
-        let handed = |(name, launched): (&String, &Launched)| {
+        let handed = |(name, launched): &(Box<str>, Launched)| {
             let identity = supervisor.status(launched.task)?.identity;
             Some(HandedTask {
-                name: name.clone(),
+                name: name.to_string(),
                 launch: identity.number,
                 declared: launched.spec.0,
                 current: Fingerprint::of(&named_spec(&identity)).0,
@@ -115,7 +181,7 @@ impl Declared {
             let spec = named_spec(&status.identity);
             let same = Fingerprint::of(&spec).0 == current;
             all.insert(Declaration::of(&spec), task);
-            if let Some(launched) = all.tasks.get_mut(&name).filter(|_| same) {
+            if let Some(launched) = all.tasks.get_mut(name.as_str()).filter(|_| same) {
                 // Both programs mean the same by it.
                 launched.spec = Fingerprint(declared);
             }
@@ -126,7 +192,7 @@ impl Declared {
     /// A task of the file was launched.
     pub(super) fn insert(&mut self, declaration: Declaration, task: TaskId) {
         let Declaration { name, after, spec } = declaration;
-        self.tasks.insert(name, Launched { task, after, spec });
+        self.tasks.insert(name.into(), Launched { task, after, spec });
     }
 
     /// It is stopped for good, or being replaced.
@@ -141,30 +207,13 @@ impl Declared {
 
     /// Compares a file with what is; `find` knows which task has a name now.
     pub(super) fn changes(&self, file: TaskFile, find: impl Fn(&str) -> Option<TaskId>) -> Changes {
-        let mut changes = Changes::default();
-        let mut named = BTreeSet::new();
+        let mut comparison = Comparison::default();
         for spec in file.tasks {
             let name = spec.name.clone().unwrap_or_default();
-            let ours = self.tasks.get(&name);
-            match (find(&name), ours) {
-                (Some(now), Some(ours))
-                    if ours.task == now && ours.spec == Fingerprint::of(&spec) =>
-                {
-                    changes.unchanged += 1;
-                }
-                (Some(now), Some(ours)) if ours.task == now => {
-                    changes.changed.insert(name.clone());
-                    changes.launch.push(spec);
-                }
-                (Some(_), _) => changes.taken.push(name.clone()),
-                (None, _) => changes.launch.push(spec),
-            }
-            named.insert(name);
+            let print = Fingerprint::of(&spec);
+            let Ok(()) = comparison.add::<Infallible>(self, &find, &name, print, || Ok(spec));
         }
-        let gone = self.tasks.iter().filter(|(name, _)| !named.contains(name.as_str()));
-        let living = gone.filter(|(name, ours)| find(name) == Some(ours.task));
-        changes.stop = living.map(|(name, _)| name.clone()).collect();
-        changes
+        comparison.finish(self, find)
     }
 }
 
@@ -187,6 +236,7 @@ pub(super) fn refusal(problems: &[Problem]) -> ReloadRefusal {
 mod tests {
     use super::*;
     use crate::cli::task_file;
+    use std::collections::BTreeMap;
     use std::path::Path;
 
     fn file(text: &str) -> TaskFile {
@@ -237,8 +287,8 @@ mod tests {
         let now = [("changed", "B"), ("new", "n"), ("other", "o")];
         let new = file(&text(&[&both[..], &now].concat()));
         let changes = declared.changes(new, |name| living.get(name).copied());
-        let names = |specs: &[TaskSpec]| -> Vec<String> {
-            specs.iter().filter_map(|spec| spec.name.clone()).collect()
+        let names = |wanted: &[Wanted]| -> Vec<String> {
+            wanted.iter().filter_map(|wanted| wanted.spec.name.clone()).collect()
         };
         assert_eq!(names(&changes.launch), ["removed", "changed", "new"]);
         assert_eq!(Vec::from_iter(changes.changed), ["changed"]);

@@ -7,8 +7,10 @@ mod memory;
 mod metrics;
 mod own_socket;
 mod passed;
+mod reading;
 mod settings;
 mod tasks;
+mod told;
 mod transitions;
 mod upgrade;
 #[cfg(test)]
@@ -21,6 +23,7 @@ use super::notify::Notifier;
 use super::upgrade::{self as next_program, Upgrade, taken_over};
 use crate::control::{Finished, Server, Socket};
 use crate::reactor::{ProcessSignals, Supervisor};
+use crate::sys::own_process::kernel_release;
 use crate::vocabulary::{Event, Request, Signal, Ticket, cause};
 use handed::HandedHost;
 use memory::Memory;
@@ -28,10 +31,13 @@ use metrics::Collected;
 use own_socket::own_socket;
 use settings::{Refusal, Settings};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tasks::Tasks;
+pub(crate) use told::tell_tasks;
 use transitions::Transitions;
 
+/// Room for the events of a turn that is kept for the next one.
+const EVENTS_ROOM: usize = 256;
 const CAUGHT: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
 
 /// Supervises until it is told to end.
@@ -132,7 +138,7 @@ impl Daemon {
         }
         settings::warn(&settings.tasks);
         let tasks = Tasks::start(settings.task_file, settings.tasks, &mut supervisor);
-        let daemon = Daemon {
+        let mut daemon = Daemon {
             supervisor,
             server,
             socket,
@@ -147,8 +153,21 @@ impl Daemon {
             ending: None,
             upgrade: Upgrade::Idle,
         };
+        daemon.tell_launches()?;
         daemon.notifier.ready();
         Ok(Daemon { memory: Memory::started(), ..daemon })
+    }
+
+    /// All tasks of the file are known, and told of, before anybody is served: for thousands of
+    /// them that takes longer than a turn of the loop may.
+    fn tell_launches(&mut self) -> Result<(), Refusal> {
+        let mut events = Vec::new();
+        if self.tasks.is_reloading() {
+            self.turn(Some(Duration::ZERO), &mut events)?;
+            events.iter().for_each(|event| self.log_event(event));
+            self.server.dispatch(&mut self.supervisor, &events);
+        }
+        Ok(())
     }
 
     fn until_the_end(mut self) -> Result<(), Refusal> {
@@ -193,6 +212,8 @@ impl Daemon {
             self.metrics.timeout(),
             self.notifier.keep_alive(),
             self.upgrade.timeout(),
+            self.transitions.timeout(),
+            self.tasks.has_more().then_some(Duration::ZERO),
         ];
         self.turn(waits.into_iter().flatten().min(), events)?;
         Ok(false)
@@ -206,10 +227,16 @@ impl Daemon {
     }
 
     fn log(&mut self, events: &mut Vec<Event>) {
-        for event in events.drain(..) {
-            let id = self.supervisor.launch_id(&event.status.identity);
-            self.transitions.log(&event, &id);
+        events.drain(..).for_each(|event| self.log_event(&event));
+        if events.capacity() > EVENTS_ROOM {
+            events.shrink_to(EVENTS_ROOM);
         }
+        self.transitions.tidy(Instant::now());
+    }
+
+    fn log_event(&mut self, event: &Event) {
+        let id = self.supervisor.launch_id(&event.status.identity);
+        self.transitions.log(event, &id);
     }
 
     /// Whether the end that was asked for has come.
@@ -246,7 +273,9 @@ impl Daemon {
 
     fn take_signals(&mut self) {
         while let Some(ready) = self.server.next_ready() {
-            let others = self.metrics.take_ready(&ready) || self.upgrade.take_ready(&ready);
+            let others = self.metrics.take_ready(&ready)
+                || self.upgrade.take_ready(&ready)
+                || self.tasks.take_ready(&ready);
             if others || ready.id != self.signals.watch() {
                 continue;
             }
@@ -303,13 +332,12 @@ impl Daemon {
 }
 
 fn greet(supervisor: &Supervisor, socket: Option<&std::path::Path>) {
-    let facts = supervisor.facts();
     let socket = socket.map_or("none".to_owned(), |path| path.display().to_string());
     log::info!(
         "ostler version={} pid={} socket={socket} kernel={} cgroup={}",
-        facts.version,
+        env!("CARGO_PKG_VERSION"),
         std::process::id(),
-        facts.kernel,
-        facts.cgroup
+        kernel_release(),
+        supervisor.hierarchy()
     );
 }

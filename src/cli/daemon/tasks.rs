@@ -3,10 +3,12 @@
 
 use super::change::{Change, preview};
 use super::declared::{Changes, Declaration, Declared, HandedTask, named_spec, refusal};
+use super::reading::{Progress, Reading};
 use super::settings;
 use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
-use crate::reactor::Supervisor;
+use crate::reactor::{Ready, Supervisor};
+use crate::vocabulary::limits::CHANGES_PER_TURN;
 use crate::vocabulary::{Reply, StateName, Ticket};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ pub(super) struct Tasks {
     file: Option<PathBuf>,
     declared: Declared,
     change: Option<Change>,
+    reading: Option<Reading>,
     /// Readings that wait for the change under way; `None` where nobody is to be answered.
     waiting: VecDeque<Option<ReloadCall>>,
 }
@@ -44,9 +47,13 @@ impl Tasks {
             declared.insert(Declaration::of(&named_spec(&status.identity)), task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
-        let change = (changes != Changes::default())
-            .then(|| Change::begin(changes, None, &declared, supervisor));
-        Tasks { file, declared, change, waiting: VecDeque::new() }
+        let change = (changes != Changes::default()).then(|| {
+            let mut change = Change::begin(changes, None, &declared, supervisor);
+            // Nobody is served yet, and whoever is served first is to find all of them.
+            change.go_on(usize::MAX, supervisor);
+            change
+        });
+        Tasks { file, declared, change, reading: None, waiting: VecDeque::new() }
     }
 
     /// Goes on with the tasks of the file as the program before this one knew them.
@@ -56,7 +63,7 @@ impl Tasks {
         supervisor: &Supervisor,
     ) -> Tasks {
         let declared = Declared::go_on(handed, supervisor);
-        Tasks { file, declared, change: None, waiting: VecDeque::new() }
+        Tasks { file, declared, change: None, reading: None, waiting: VecDeque::new() }
     }
 
     /// The tasks of the file, for the program that goes on.
@@ -74,7 +81,18 @@ impl Tasks {
 
     /// Whether the file is being read again, or waits for it.
     pub(super) fn is_reloading(&self) -> bool {
-        self.change.is_some() || !self.waiting.is_empty()
+        self.change.is_some() || self.reading.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Whether there is something to be done without anything having happened.
+    pub(super) fn has_more(&self) -> bool {
+        self.change.as_ref().is_some_and(Change::has_more)
+            || self.reading.as_ref().is_some_and(Reading::has_more)
+    }
+
+    /// Whether this is about a file that is being read.
+    pub(super) fn take_ready(&mut self, ready: &Ready) -> bool {
+        self.reading.as_mut().is_some_and(|reading| reading.take_ready(ready))
     }
 
     /// Takes the answer to something that was asked for a change; whether it was that.
@@ -88,8 +106,8 @@ impl Tasks {
         change.take(ticket, reply, &mut self.declared, supervisor)
     }
 
-    /// Ends the change that is done and begins the next one. Nothing is changed while the daemon
-    /// is ending.
+    /// Goes on with the change that is under way, ends one that is done and begins the next one.
+    /// Nothing is changed while the daemon is ending.
     pub(super) fn step(
         &mut self,
         supervisor: &mut Supervisor,
@@ -97,37 +115,97 @@ impl Tasks {
         is_ending: bool,
     ) {
         loop {
-            if self.change.as_ref().is_some_and(|change| !change.is_done()) {
-                return;
+            if let Some(change) = &mut self.change {
+                change.go_on(CHANGES_PER_TURN, supervisor);
+                if !change.is_done() {
+                    return;
+                }
             }
             if let Some(change) = self.change.take() {
                 finish(&change, server);
             }
-            let Some(call) = self.waiting.pop_front() else { return };
-            match self.read(is_ending, supervisor) {
-                Ok(changes) => match call {
-                    Some(call) if call.dry_run => {
-                        server.answer_reload(call.ticket, Ok(&preview(changes, supervisor)));
-                    }
-                    _ => {
-                        let asker = call.map(|call| call.ticket);
-                        let begun = Change::begin(changes, asker, &self.declared, supervisor);
-                        self.change = Some(begun);
-                    }
-                },
-                Err(why) => {
-                    if let Some(call) = call {
-                        server.answer_reload(call.ticket, Err(&why));
-                    }
-                }
+            if !self.go_on_reading(supervisor, server, is_ending) {
+                return;
             }
         }
     }
 
-    fn read(&self, is_ending: bool, supervisor: &Supervisor) -> Result<Changes, ReloadRefusal> {
-        let Some(file) = self.file.as_deref().filter(|_| !is_ending) else {
-            return Err(ReloadRefusal::ShuttingDown);
+    /// Goes on with the reading of the file that is under way, or begins the next one. Whether
+    /// something has come of it.
+    fn go_on_reading(
+        &mut self,
+        supervisor: &mut Supervisor,
+        server: &mut Server,
+        is_ending: bool,
+    ) -> bool {
+        let Some(mut reading) = self.reading.take() else {
+            let Some(call) = self.waiting.pop_front() else { return false };
+            match self.file.as_deref().filter(|_| !is_ending) {
+                None => self.answer(call, Err(ReloadRefusal::ShuttingDown), supervisor, server),
+                Some(file) => match Reading::begin(file, call, supervisor) {
+                    Ok(reading) => self.reading = Some(reading),
+                    Err((call, why)) => self.read_here(call, &why, supervisor, server),
+                },
+            }
+            return true;
         };
+        let progress = match is_ending {
+            true => Progress::Refused(ReloadRefusal::ShuttingDown),
+            false => reading.go_on(&self.declared, supervisor),
+        };
+        if matches!(progress, Progress::NotYet) {
+            self.reading = Some(reading);
+            return false;
+        }
+        let call = reading.end(supervisor);
+        match progress {
+            Progress::NotYet => {}
+            Progress::Read(changes) => self.answer(call, Ok(changes), supervisor, server),
+            Progress::Refused(why) => self.answer(call, Err(why), supervisor, server),
+            Progress::Failed(why) => self.read_here(call, &why, supervisor, server),
+        }
+        true
+    }
+
+    /// Has no other process read the file: others wait meanwhile.
+    fn read_here(
+        &mut self,
+        call: Option<ReloadCall>,
+        why: &str,
+        supervisor: &mut Supervisor,
+        server: &mut Server,
+    ) {
+        log::warn!(
+            "the task file is read by the daemon itself, since a process for it failed: {why}"
+        );
+        let read = self.read(supervisor);
+        self.answer(call, read, supervisor, server);
+    }
+
+    /// Begins what a file asks for, or says what it would be.
+    fn answer(
+        &mut self,
+        call: Option<ReloadCall>,
+        read: Result<Changes, ReloadRefusal>,
+        supervisor: &mut Supervisor,
+        server: &mut Server,
+    ) {
+        match (read, call) {
+            (Ok(changes), Some(call)) if call.dry_run => {
+                server.answer_reload(call.ticket, Ok(&preview(changes, supervisor)));
+            }
+            (Ok(changes), call) => {
+                let asker = call.map(|call| call.ticket);
+                let begun = Change::begin(changes, asker, &self.declared, supervisor);
+                self.change = Some(begun);
+            }
+            (Err(why), Some(call)) => server.answer_reload(call.ticket, Err(&why)),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn read(&self, supervisor: &Supervisor) -> Result<Changes, ReloadRefusal> {
+        let Some(file) = self.file.as_deref() else { return Err(ReloadRefusal::ShuttingDown) };
         let tasks = task_file::load(file).map_err(|problems| {
             for problem in &problems {
                 problem.to_string().lines().for_each(|line| log::error!("{line}"));

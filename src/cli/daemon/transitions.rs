@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 /// A task that crashes again and again gets so many lines in so much time.
 const LINES_MAX: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
-/// Windows that are remembered before old ones are looked for.
+/// Windows that are remembered before those that are over are looked for.
 const WINDOWS_KEPT: usize = 1024;
 
 /// Writes the log, and bounds it for each task.
 #[derive(Debug, Default)]
 pub(super) struct Transitions {
     windows: HashMap<Box<str>, Window>,
+    /// When those that are over are forgotten, where there are many.
+    tidy_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -38,16 +40,33 @@ impl Transitions {
         }
     }
 
+    /// How long the loop waits at most before [`Transitions::tidy`].
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.tidy_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Forgets the windows that are over, once it is time.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        if self.tidy_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.windows.retain(|_, window| {
+            window.held_back > 0 || now.saturating_duration_since(window.begun) < WINDOW
+        });
+        self.windows.shrink_to(WINDOWS_KEPT);
+        // Those of tasks that were held back wait for their next line.
+        let is_quiet = self.windows.values().all(|window| window.held_back > 0);
+        self.tidy_at = (!is_quiet && self.windows.len() > WINDOWS_KEPT).then(|| now + WINDOW);
+    }
+
     /// Whether another line may be written now, and how many were held back before it.
     fn admit(&mut self, name: &str, now: Instant) -> (bool, u32) {
-        if self.windows.len() > WINDOWS_KEPT && !self.windows.contains_key(name) {
-            self.windows.retain(|_, window| {
-                window.held_back > 0 || now.saturating_duration_since(window.begun) < WINDOW
-            });
-        }
         let new = Window { begun: now, lines: 0, held_back: 0 };
         let Some(window) = self.windows.get_mut(name) else {
             self.windows.insert(name.into(), Window { lines: 1, ..new });
+            if self.windows.len() > WINDOWS_KEPT {
+                self.tidy_at.get_or_insert(now + WINDOW);
+            }
             return (true, 0);
         };
         let mut held_back = 0;
@@ -131,7 +150,13 @@ mod tests {
         for number in 0..5000 {
             transitions.admit(&number.to_string(), begin);
         }
-        transitions.admit("last", begin + WINDOW);
-        assert_eq!(transitions.windows.len(), 1);
+        transitions.admit("last", begin + WINDOW / 2);
+        (0..100).for_each(|_| _ = transitions.admit("often", begin));
+        transitions.tidy(begin + WINDOW / 2);
+        assert_eq!(transitions.windows.len(), 5002, "it is not time");
+        transitions.tidy(begin + WINDOW);
+        assert_eq!(transitions.windows.len(), 2);
+        assert!(transitions.windows.capacity() < 5000 && transitions.timeout().is_none());
+        assert_eq!(transitions.admit("often", begin + WINDOW), (true, 80));
     }
 }

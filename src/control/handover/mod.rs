@@ -90,7 +90,7 @@ pub(crate) fn write(
     server: &Server,
     host: (Value, Vec<RawFd>),
 ) -> Result<Document, String> {
-    let transcript = Transcript::new(supervisor.facts().instance);
+    let transcript = Transcript::new(supervisor.instance().to_owned());
     let mut transcript = transcript.map_err(|error| error.to_string())?;
     supervisor.describe_tasks(&mut transcript);
     let journal = transcript.into_bytes();

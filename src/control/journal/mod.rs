@@ -6,6 +6,7 @@
 pub mod fuzzing;
 mod line;
 mod reading;
+mod renewal;
 mod state;
 #[cfg(feature = "cli")]
 mod transcript;
@@ -21,6 +22,7 @@ use crate::vocabulary::cause;
 use crate::vocabulary::limits::{JOURNAL_BYTES_MIN, JOURNAL_GROWTH};
 use line::{Header, ProcessLine, Written, WrittenTask};
 use reading::Place;
+use renewal::Renewal;
 use serde::Serialize;
 use state::StateLine;
 use std::io;
@@ -108,6 +110,10 @@ struct Journal {
     size: u64,
     /// From so many on it is to be written anew.
     size_max: u64,
+    /// While that is done bit by bit.
+    renewal: Option<Renewal>,
+    /// Tasks are being stopped.
+    stopping: bool,
 }
 
 impl Journal {
@@ -120,7 +126,14 @@ impl Journal {
             anew: false,
             size: 0,
             size_max: u64::MAX,
+            renewal: None,
+            stopping: false,
         }
+    }
+
+    fn set_size(&mut self, size: u64) {
+        self.size = size;
+        self.size_max = JOURNAL_BYTES_MIN.max(size.saturating_mul(JOURNAL_GROWTH));
     }
 
     fn write_anew(&mut self) -> io::Result<()> {
@@ -135,8 +148,7 @@ impl Journal {
         }
         // From here on nothing fails: the old one has no name any more.
         self.file = Some(written?);
-        self.size = self.lines.len() as u64;
-        self.size_max = JOURNAL_BYTES_MIN.max(self.size.saturating_mul(JOURNAL_GROWTH));
+        self.set_size(self.lines.len() as u64);
         Ok(())
     }
 
@@ -247,6 +259,10 @@ fn add_line(lines: &mut Vec<u8>, line: &Written<'_>) {
 impl Store for Journal {
     fn note(&mut self, note: Note<'_>) {
         add_note(&mut self.lines, note);
+        if let Some(renewal) = &mut self.renewal {
+            renewal.note(note);
+        }
+        self.stopping |= matches!(note, Note::Stopping);
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -274,8 +290,46 @@ impl Store for Journal {
     }
 
     fn begin_snapshot(&mut self, counters: Counters) {
+        self.renewal = None;
         self.lines.clear();
         self.anew = true;
         add_header(&mut self.lines, &mut self.header, counters);
+    }
+
+    fn begin_renewal(&mut self, counters: Counters) -> io::Result<()> {
+        let mut head = Vec::new();
+        add_header(&mut head, &mut self.header, counters);
+        if self.stopping {
+            add_note(&mut head, Note::Stopping);
+        }
+        self.renewal = Some(Renewal::begin(self.directory.join(NEW_NAME), head)?);
+        Ok(())
+    }
+
+    fn renew(&mut self, note: Note<'_>) {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.note(note);
+        }
+    }
+
+    fn go_on_renewing(&mut self) -> io::Result<()> {
+        let written = self.renewal.as_mut().map_or(Ok(()), Renewal::flush);
+        if written.is_err()
+            && let Some(renewal) = self.renewal.take()
+        {
+            renewal.give_up();
+        }
+        written
+    }
+
+    fn end_renewal(&mut self) -> io::Result<()> {
+        let Some(renewal) = self.renewal.take() else { return Ok(()) };
+        let (file, size) = renewal.finish(&self.directory.join(NAME))?;
+        self.file = Some(file);
+        self.set_size(size);
+        // They are in it.
+        self.lines.clear();
+        self.anew = false;
+        Ok(())
     }
 }

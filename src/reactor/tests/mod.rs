@@ -103,7 +103,11 @@ fn children() -> Vec<String> {
 fn task_groups(supervisor: &Supervisor) -> Vec<String> {
     let Some(leaf) = supervisor.groups.path("t.1") else { return Vec::new() };
     let Some(tree) = std::path::Path::new(&leaf).parent() else { return Vec::new() };
-    let entries = std::fs::read_dir(tree).expect("a tree").flatten();
+    // One that is empty may have been swept away by a supervisor beside us.
+    let entries = match std::fs::read_dir(tree) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        entries => entries.expect("a tree").flatten(),
+    };
     entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.file_name().display().to_string())

@@ -16,12 +16,15 @@ fn a_storm_of_starts_is_spread_over_turns_that_are_told_in_full() {
             timeout: PATIENCE,
         });
     }
+    let mut before = 0;
     for turn in 1..=3 {
         let begun = Instant::now();
         rig.supervisor.turn(Some(Duration::ZERO), &mut rig.events).expect("a turn");
         let took = u64::try_from(begun.elapsed().as_micros()).expect("short");
         let started = rig.events.iter().filter(|event| event.kind == EventKind::Started).count();
-        assert_eq!(started, STARTS_PER_TURN * turn);
+        // As many as there is time for, and one at least.
+        assert!((before + 1..=STARTS_PER_TURN * turn).contains(&started), "{started}");
+        before = started;
         let told = rig.supervisor.figures().loop_max_us;
         assert!(told >= took / 2, "a turn of {took} us is told as {told}");
     }
