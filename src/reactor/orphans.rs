@@ -96,6 +96,10 @@ impl Supervisor {
         if self.looks.wanted.is_empty() && self.looks.wanted_execs.is_empty() {
             return false;
         }
+        // One look serves those as well whose end is handled in the next turn.
+        if !self.ended.is_empty() {
+            return false;
+        }
         let now = clock::now().mono;
         if now < self.looks.not_before {
             return false;
