@@ -174,6 +174,29 @@ mod tests {
         sender.send_patiently(b"x").unwrap();
     }
 
+    extern "C" fn nothing_to_do(_: i32) {}
+
+    #[test]
+    fn a_signal_does_not_end_the_patience() {
+        use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+        let handler = SigHandler::Handler(nothing_to_do);
+        let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: the handler does nothing, and nobody else here uses this signal.
+        unsafe { sigaction(Signal::SIGWINCH, &action) }.unwrap();
+        let (_receiver, sender) = pair();
+        while sender.send(b"x", &[]).is_ok() {}
+        sender.set_patience(1).unwrap();
+        // SAFETY: always answers.
+        let waiting = unsafe { libc::pthread_self() };
+        let signals = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            // SAFETY: that thread lives until it has joined this one.
+            assert_eq!(unsafe { libc::pthread_kill(waiting, libc::SIGWINCH) }, 0);
+        });
+        assert_eq!(sender.send_patiently(b"x"), Err(Errno::EAGAIN));
+        signals.join().unwrap();
+    }
+
     #[test]
     fn a_path_and_an_abstract_name_are_connected_to() {
         let place = tempfile::tempdir().unwrap();

@@ -74,11 +74,17 @@ impl NotifySocket {
                 }
             }
         }
-        // SAFETY: the header points to what outlives the call.
-        let sent = unsafe {
-            libc::sendmsg(self.0.as_raw_fd(), &raw const header, flags | libc::MSG_NOSIGNAL)
-        };
-        Errno::result(sent).map(drop)
+        loop {
+            // SAFETY: the header points to what outlives the call.
+            let sent = unsafe {
+                libc::sendmsg(self.0.as_raw_fd(), &raw const header, flags | libc::MSG_NOSIGNAL)
+            };
+            match Errno::result(sent) {
+                // Not restarted where there is a timeout, whatever the handler says: signal(7).
+                Err(Errno::EINTR) => {}
+                answer => return answer.map(drop),
+            }
+        }
     }
 }
 
