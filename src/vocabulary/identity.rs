@@ -86,13 +86,17 @@ impl Identity {
     }
 
     /// What to run and how as it was launched.
-    #[cfg(feature = "cli")]
     pub(crate) fn launched_spec(&self) -> TaskSpec {
         let spec = self.spec().into_owned();
         match &self.launched_with {
             Some(first) => TaskSpec { resources: (**first).clone().map(Box::new), ..spec },
             None => spec,
         }
+    }
+
+    /// Whether this was launched, by whomever.
+    pub(crate) fn was_launched_as(&self, spec: &TaskSpec) -> bool {
+        TaskSpec { declared: spec.declared, ..self.launched_spec() } == *spec
     }
 
     /// The same with a stream that goes elsewhere.
@@ -265,6 +269,7 @@ fn is_alike(spec: &TaskSpec, other: &TaskSpec) -> bool {
         inherit_stdin,
         foreground,
         die_with_supervisor,
+        declared,
     } = spec;
     *name == other.name
         && *command == other.command
@@ -288,6 +293,7 @@ fn is_alike(spec: &TaskSpec, other: &TaskSpec) -> bool {
         && *inherit_stdin == other.inherit_stdin
         && *foreground == other.foreground
         && *die_with_supervisor == other.die_with_supervisor
+        && *declared == other.declared
 }
 
 #[cfg(test)]

@@ -79,6 +79,9 @@ pub struct TaskSpec {
     pub foreground: bool,
     /// The task dies with the supervisor (PR_SET_PDEATHSIG with SIGKILL).
     pub die_with_supervisor: bool,
+    /// It came from the daemon's task file, and goes when the file does not name it any more, also
+    /// where that is found by a later daemon. Tells no task from another one.
+    pub declared: bool,
 }
 
 /// A setting that has a default of its own, can be set, or can be left as the supervisor has it.

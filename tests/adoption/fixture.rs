@@ -186,6 +186,17 @@ impl Life {
         assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", self.log());
     }
 
+    /// Names of the tasks that run, sorted.
+    pub(crate) fn running(&self) -> Vec<String> {
+        let tasks = self.call("List", json!({}))["tasks"].take();
+        let tasks = tasks.as_array().expect("a list").iter();
+        let running = tasks.filter(|task| task["state"] == "running");
+        let mut names: Vec<String> =
+            running.map(|task| task["name"].as_str().expect("a name").to_owned()).collect();
+        names.sort();
+        names
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.daemon.as_ref().expect("a daemon").id()
     }

@@ -304,6 +304,41 @@ fn a_task_file_starts_what_a_stop_has_ended_and_nothing_else() {
 }
 
 #[test]
+fn what_has_left_the_file_while_no_daemon_ran_is_stopped() {
+    let mut life = Life::unborn(&[]);
+    let file = life.path("tasks.toml");
+    let write = |names: &[&str]| {
+        let task = |name| format!("[task.{name}]\ncommand = '/bin/sleep'\nargs = ['600']\n");
+        std::fs::write(&file, names.iter().map(task).collect::<String>()).expect("written");
+    };
+    write(&["stays", "leaves", "left"]);
+    let mut with_file = Life::unborn(&["--tasks", file.to_str().expect("text")]);
+    std::mem::swap(&mut life, &mut with_file);
+    life.begin();
+    wait_for("all run", || life.running().len() == 3);
+    life.launch("other", "exec sleep 600", json!({}));
+    let pids = ["stays", "other"].map(|name| life.inspect(name)["pid"].clone());
+    life.call("Stop", json!({"name": "left", "grace_ms": 0}));
+    life.kill();
+    write(&["stays"]);
+    life.begin();
+    wait_for("two are left", || life.running() == ["other", "stays"]);
+    let left = || life.call("List", json!({}))["tasks"].as_array().map(Vec::len);
+    wait_for("the others are forgotten", || left() == Some(2));
+    assert_eq!(["stays", "other"].map(|name| life.inspect(name)["pid"].clone()), pids);
+    // Whoever launches what the file has launched finds it there.
+    let same = json!({"task": life.inspect("stays")["task"], "if_exists": "same"});
+    assert_eq!(life.call("Launch", same)["status"]["pid"], pids[0]);
+    // The mark outlives daemons, and the journals that they write anew.
+    life.kill_and_begin();
+    life.kill();
+    write(&["new"]);
+    life.begin();
+    wait_for("the file's only and the other", || life.running() == ["new", "other"]);
+    assert_eq!(life.inspect("other")["pid"], pids[1]);
+}
+
+#[test]
 fn a_task_of_the_file_keeps_the_limits_that_came_later() {
     let mut life = Life::unborn(&[]);
     let file = life.path("tasks.toml");
@@ -322,7 +357,7 @@ fn a_task_of_the_file_keeps_the_limits_that_came_later() {
         println!("skipped: a_task_of_the_file_keeps: no permission to limit anything");
         return;
     }
-    wait_for("both run", || life.call("List", json!({}))["tasks"].as_array().unwrap().len() == 2);
+    wait_for("both run", || life.running().len() == 2);
     let names = ["free", "limited"];
     let processes = |life: &Life| names.map(|name| life.inspect(name)["pid"].clone());
     let before = processes(&life);

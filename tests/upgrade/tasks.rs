@@ -169,7 +169,9 @@ fn a_task_file_is_known_to_the_next_program() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let node = Node::start_in(directory, Path::new(crate::fixture::PROGRAM), &flags);
     wait_for("both tasks", || node.call("List", json!({}))["tasks"].as_array().unwrap().len() == 2);
-    node.until("b", |status| status["state"] == "running");
+    for name in ["a", "b"] {
+        node.until(name, |status| status["state"] == "running");
+    }
     let pids = |node: &Node| ["a", "b"].map(|name| node.inspect(name)["pid"].take());
     let before = pids(&node);
     // What is changed by hand stays so, too.

@@ -5,7 +5,7 @@ use super::declared::{Changes, Declaration, Declared, Wanted};
 use crate::control::{ReloadTicket, Reloaded};
 use crate::reactor::Supervisor;
 use crate::vocabulary::limits::LAUNCH_TIMEOUT_DEFAULT;
-use crate::vocabulary::{IfExists, Reply, Request, RequestError, Ticket};
+use crate::vocabulary::{IfExists, Reply, Request, RequestError, TaskSpec, Ticket};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Its stops and launches, and what has become of them.
@@ -184,7 +184,7 @@ impl Change {
             let Some(wanted) = next else { return };
             let declaration = wanted.declaration();
             let request = Request::Launch {
-                spec: Box::new(wanted.spec),
+                spec: Box::new(TaskSpec { declared: true, ..wanted.spec }),
                 // A changed task has exited by now, and is replaced.
                 if_exists: IfExists::Replace,
                 timeout: LAUNCH_TIMEOUT_DEFAULT,

@@ -220,7 +220,8 @@ impl Declared {
 /// The spec of a task as a file has it: limits that were changed since hold until the file asks for
 /// others.
 pub(super) fn named_spec(identity: &Identity) -> TaskSpec {
-    TaskSpec { name: Some(identity.name.to_string()), ..identity.launched_spec() }
+    let name = Some(identity.name.to_string());
+    TaskSpec { name, declared: false, ..identity.launched_spec() }
 }
 
 /// The first thing that is wrong with a file.

@@ -9,8 +9,8 @@ use crate::cli::task_file::{self, TaskFile};
 use crate::control::{ReloadCall, ReloadRefusal, Server};
 use crate::reactor::{Ready, Supervisor};
 use crate::vocabulary::limits::CHANGES_PER_TURN;
-use crate::vocabulary::{Reply, StateName, Ticket};
-use std::collections::VecDeque;
+use crate::vocabulary::{Reply, StateName, TaskId, Ticket};
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 
 /// The task file and the tasks that came from it.
@@ -27,16 +27,23 @@ pub(super) struct Tasks {
 impl Tasks {
     /// Begins to launch what the file says. What is there already, from before the daemon began,
     /// counts as the file's own: it is left alone where it is the same. Exited tasks are launched
-    /// again, unless the daemon goes on where an earlier one was killed.
+    /// again, unless the daemon goes on where an earlier one was killed. What came from the file of
+    /// an earlier daemon, and is not in this one, is stopped.
     pub(super) fn start(
         file: Option<PathBuf>,
         tasks: TaskFile,
         supervisor: &mut Supervisor,
     ) -> Tasks {
         let mut declared = Declared::default();
-        for name in tasks.tasks.iter().filter_map(|spec| spec.name.as_deref()) {
-            let Some(task) = supervisor.find(name) else { continue };
+        let named = tasks.tasks.iter().filter_map(|spec| spec.name.as_deref());
+        let named: HashSet<&str> = named.collect();
+        let all: Vec<TaskId> = supervisor.tasks().filter(|_| file.is_some()).collect();
+        for task in all {
             let Some(status) = supervisor.status(task) else { continue };
+            let name = &*status.identity.name;
+            if !named.contains(name) && !status.identity.spec().declared {
+                continue;
+            }
             if status.state == StateName::Exited && !supervisor.is_resumed() {
                 // It was stopped with an earlier daemon or by a reboot: this is a new beginning.
                 if let Err(error) = supervisor.remove(task, false) {

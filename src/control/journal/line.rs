@@ -116,6 +116,8 @@ struct Beyond {
     foreground: bool,
     #[serde(skip_serializing_if = "is_false")]
     die_with_supervisor: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    declared: bool,
 }
 
 /// The process of a run.
@@ -228,6 +230,7 @@ impl Beyond {
             stdin: spec.inherit_stdin,
             foreground: spec.foreground,
             die_with_supervisor: spec.die_with_supervisor,
+            declared: spec.declared,
         }
     }
 
@@ -244,6 +247,7 @@ impl Beyond {
         spec.inherit_stdin = self.stdin;
         spec.foreground = self.foreground;
         spec.die_with_supervisor = self.die_with_supervisor;
+        spec.declared = self.declared;
     }
 }
 
