@@ -81,9 +81,7 @@ impl Record {
         let id = format!("{instance}-{}", reader.number());
         let created_us = time_us.wrapping_add_signed(reader.signed());
         let restarts = reader.number() as u32;
-        let labels: BTreeMap<String, String> = (0..reader.number())
-            .map(|_| (reader.text().to_owned(), reader.text().to_owned()))
-            .collect();
+        let labels = reader.labels();
         let relative = |reader: &mut Reader<'_>| time_us.wrapping_add_signed(reader.signed());
         let status = StatusShape {
             name: Cow::Borrowed(name),
@@ -308,6 +306,18 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         std::str::from_utf8(text).unwrap_or_default()
     }
+
+    /// As many as were written: what comes from another program may claim any number of them.
+    fn labels(&mut self) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::new();
+        for _ in 0..self.number() {
+            if self.0.is_empty() {
+                break;
+            }
+            labels.insert(self.text().to_owned(), self.text().to_owned());
+        }
+        labels
+    }
 }
 
 #[cfg(test)]
@@ -397,6 +407,16 @@ mod tests {
         let plain = json_of(&event, None);
         assert_eq!(plain["status"], serde_json::to_value(shape).expect("plain data"));
         assert_eq!(plain.get("detail"), None);
+    }
+
+    #[test]
+    fn no_more_labels_than_there_can_be() {
+        let mut writer = Writer(Vec::new());
+        writer.number(u64::MAX);
+        writer.text("tier");
+        writer.text("front");
+        let labels = Reader(&writer.0).labels();
+        assert_eq!(labels, [("tier".to_owned(), "front".to_owned())].into());
     }
 
     #[test]
