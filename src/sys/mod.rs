@@ -17,6 +17,7 @@ mod child_stack;
 pub(crate) mod clock;
 #[cfg(feature = "cli")]
 pub(crate) mod code_pages;
+mod descriptor_table;
 mod dumpable;
 mod environment;
 mod executable;

@@ -10,6 +10,7 @@ mod inside;
 
 use super::child::{self, EXECUTING, FAILED, Launch, Place, Report};
 use super::child_stack::ChildStack;
+use super::descriptor_table::DescriptorTable;
 use super::dumpable::SharedMemory;
 use super::explain;
 use super::explain_namespaces;
@@ -98,6 +99,8 @@ pub(crate) struct Spawner {
     staging: Staging,
     /// Absent where no child can share our memory.
     stack: Option<ChildStack>,
+    /// What children that share it find large enough.
+    table: DescriptorTable,
     /// Children in a row that were killed at birth in their group.
     dead_newborns: u32,
     /// One that was born in its group has lived.
@@ -176,6 +179,7 @@ impl Spawner {
             mounts,
             staging,
             stack,
+            table: DescriptorTable::default(),
             dead_newborns: 0,
             // A process of our own moves into a group made anew before it makes any.
             newborns_live: options.own_process,
@@ -399,7 +403,11 @@ impl Spawner {
             // we wait for it here. Without CLONE_VM everything is the child's own copy.
             unsafe { raw::clone3(&arguments, entry, std::ptr::from_ref(argument).cast()) }
         });
-        Child::new(made?, pidfd)
+        let child = Child::new(made?, pidfd)?;
+        if let Some(pidfd) = &child.pidfd {
+            self.table.make_room(pidfd.as_fd());
+        }
+        Ok(child)
     }
 }
 
