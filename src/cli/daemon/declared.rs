@@ -1,49 +1,23 @@
 //! The tasks that the task file declares, and what a new version of it asks for.
 
+use super::launches::Launches;
+use super::told::{ToldTask, told_spec};
 use crate::cli::task_file::{Problem, TaskFile};
 use crate::control::ReloadRefusal;
 use crate::reactor::Supervisor;
 use crate::vocabulary::{Identity, InvalidField, LaunchNumber, Ordered, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::convert::Infallible;
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 
-/// The tasks of the file as they were launched.
+/// The tasks of the file, each with its spec as it was launched. Their names are where their
+/// identities are.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
-    tasks: Ordered<Box<str>, Launched>,
-}
-
-#[derive(Debug)]
-struct Launched {
-    task: TaskId,
-    after: Box<[String]>,
-    spec: Fingerprint,
-}
-
-/// What is kept of a task of the file that is being launched.
-#[derive(Debug)]
-pub(super) struct Declaration {
-    pub(super) name: String,
-    after: Box<[String]>,
-    spec: Fingerprint,
-}
-
-impl Declaration {
-    pub(super) fn of(spec: &TaskSpec) -> Declaration {
-        Declaration::with(spec, Fingerprint::of(spec))
-    }
-
-    /// `print` is that of the spec as the file has it.
-    fn with(spec: &TaskSpec, print: Fingerprint) -> Declaration {
-        Declaration {
-            name: spec.name.clone().unwrap_or_default(),
-            after: spec.after.clone().into(),
-            spec: print,
-        }
-    }
+    tasks: Ordered<TaskId, Fingerprint>,
 }
 
 /// What tells one spec from another, in 16 bytes: a second copy of the specs of all tasks would be
@@ -76,26 +50,13 @@ impl Write for Hashes {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
     /// What is new and what has changed, in the order in which they start.
-    pub(super) launch: Vec<Wanted>,
+    pub(super) launch: Launches,
     /// Names of those that have changed: they are stopped before.
     pub(super) changed: BTreeSet<String>,
     pub(super) stop: Vec<String>,
     /// Names that tasks have which did not come from the file.
     pub(super) taken: Vec<String>,
     pub(super) unchanged: u64,
-}
-
-/// A task that is to be as the file has it.
-#[derive(Debug, PartialEq)]
-pub(super) struct Wanted {
-    pub(super) spec: TaskSpec,
-    print: Fingerprint,
-}
-
-impl Wanted {
-    pub(super) fn declaration(&self) -> Declaration {
-        Declaration::with(&self.spec, self.print)
-    }
 }
 
 /// A file that is compared with what is, task by task.
@@ -106,41 +67,39 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Takes the next task in; `find` knows which task has a name now. `spec` is wanted where the
-    /// task is not there as the file has it.
-    pub(super) fn add<E>(
+    /// Takes the next task in; `find` knows which task has a name now. `line` tells its spec, which
+    /// is wanted where the task is not there as the file has it.
+    pub(super) fn add<'l, E>(
         &mut self,
         declared: &Declared,
         find: impl Fn(&str) -> Option<TaskId>,
-        name: &str,
-        print: Fingerprint,
-        spec: impl FnOnce() -> Result<TaskSpec, E>,
+        task: &ToldTask,
+        line: impl FnOnce() -> Result<Cow<'l, str>, E>,
     ) -> Result<(), E> {
         let changes = &mut self.changes;
-        match (find(name), declared.tasks.get(name)) {
-            (Some(now), Some(ours)) if ours.task == now && ours.spec == print => {
-                changes.unchanged += 1;
-            }
-            (Some(now), Some(ours)) if ours.task == now => {
+        let name = task.name.as_str();
+        match find(name).map(|now| declared.tasks.get(&now)) {
+            Some(Some(print)) if *print == task.print => changes.unchanged += 1,
+            Some(Some(_)) => {
                 changes.changed.insert(name.to_owned());
-                changes.launch.push(Wanted { spec: spec()?, print });
+                changes.launch.push(task, &line()?);
             }
-            (Some(_), _) => changes.taken.push(name.to_owned()),
-            (None, _) => changes.launch.push(Wanted { spec: spec()?, print }),
+            Some(None) => changes.taken.push(name.to_owned()),
+            None => changes.launch.push(task, &line()?),
         }
         self.named.insert(name.into());
         Ok(())
     }
 
-    /// All of the file was taken in.
+    /// All of the file was taken in; `name_of` knows the tasks that are there.
     pub(super) fn finish(
         mut self,
         declared: &Declared,
-        find: impl Fn(&str) -> Option<TaskId>,
+        name_of: impl Fn(TaskId) -> Option<String>,
     ) -> Changes {
-        let gone = declared.tasks.iter().filter(|(name, _)| !self.named.contains(&**name));
-        let living = gone.filter(|(name, ours)| find(name) == Some(ours.task));
-        self.changes.stop = living.map(|(name, _)| name.to_string()).collect();
+        let living = declared.tasks.keys().filter_map(|&task| name_of(task));
+        self.changes.stop = living.filter(|name| !self.named.contains(name.as_str())).collect();
+        self.changes.stop.sort_unstable();
         self.changes
     }
 }
@@ -157,12 +116,12 @@ pub(super) struct HandedTask {
 
 impl Declared {
     pub(super) fn hand_over(&self, supervisor: &Supervisor) -> Vec<HandedTask> {
-        let handed = |(name, launched): &(Box<str>, Launched)| {
-            let identity = supervisor.status(launched.task)?.identity;
+        let handed = |&(task, print): &(TaskId, Fingerprint)| {
+            let identity = supervisor.status(task)?.identity;
             Some(HandedTask {
-                name: name.to_string(),
+                name: identity.name.to_string(),
                 launch: identity.number,
-                declared: launched.spec.0,
+                declared: print.0,
                 current: Fingerprint::of(&named_spec(&identity)).0,
             })
         };
@@ -178,43 +137,53 @@ impl Declared {
             if status.identity.number != launch {
                 continue;
             }
-            let spec = named_spec(&status.identity);
-            let same = Fingerprint::of(&spec).0 == current;
-            all.insert(Declaration::of(&spec), task);
-            if let Some(launched) = all.tasks.get_mut(name.as_str()).filter(|_| same) {
-                // Both programs mean the same by it.
-                launched.spec = Fingerprint(declared);
-            }
+            let print = Fingerprint::of(&named_spec(&status.identity));
+            // Where both programs mean the same by it, the file may have it otherwise.
+            all.insert(task, if print.0 == current { Fingerprint(declared) } else { print });
         }
         all
     }
 
     /// A task of the file was launched.
-    pub(super) fn insert(&mut self, declaration: Declaration, task: TaskId) {
-        let Declaration { name, after, spec } = declaration;
-        self.tasks.insert(name.into(), Launched { task, after, spec });
+    pub(super) fn insert(&mut self, task: TaskId, print: Fingerprint) {
+        self.tasks.insert(task, print);
     }
 
     /// It is stopped for good, or being replaced.
-    pub(super) fn remove(&mut self, name: &str) {
-        self.tasks.remove(name);
+    pub(super) fn remove(&mut self, task: TaskId) {
+        self.tasks.remove(&task);
     }
 
-    /// What a task of the file comes after, as it was launched.
-    pub(super) fn after(&self, name: &str) -> &[String] {
-        self.tasks.get(name).map_or(&[], |ours| &ours.after)
+    /// Forgets those that are not there any more.
+    pub(super) fn tidy(&mut self, supervisor: &Supervisor) {
+        let gone = |task: &&TaskId| supervisor.status(**task).is_none();
+        let gone: Vec<TaskId> = self.tasks.keys().filter(gone).copied().collect();
+        gone.into_iter().for_each(|task| self.remove(task));
     }
 
-    /// Compares a file with what is; `find` knows which task has a name now.
-    pub(super) fn changes(&self, file: TaskFile, find: impl Fn(&str) -> Option<TaskId>) -> Changes {
+    /// Compares a file with what is.
+    pub(super) fn changes(&self, file: TaskFile, supervisor: &Supervisor) -> Changes {
+        self.compared(file, |name| supervisor.find(name), |task| name_of(task, supervisor))
+    }
+
+    fn compared(
+        &self,
+        file: TaskFile,
+        find: impl Fn(&str) -> Option<TaskId>,
+        name_of: impl Fn(TaskId) -> Option<String>,
+    ) -> Changes {
         let mut comparison = Comparison::default();
         for spec in file.tasks {
-            let name = spec.name.clone().unwrap_or_default();
-            let print = Fingerprint::of(&spec);
-            let Ok(()) = comparison.add::<Infallible>(self, &find, &name, print, || Ok(spec));
+            let line = || Ok(told_spec(&spec).into());
+            let Ok(()) = comparison.add::<Infallible>(self, &find, &ToldTask::of(&spec), line);
         }
-        comparison.finish(self, find)
+        comparison.finish(self, name_of)
     }
+}
+
+/// The name of a task that is there.
+pub(super) fn name_of(task: TaskId, supervisor: &Supervisor) -> Option<String> {
+    supervisor.status(task).map(|status| status.identity.name.to_string())
 }
 
 /// The spec of a task as a file has it: limits that were changed since hold until the file asks for
@@ -279,19 +248,17 @@ mod tests {
         let mut declared = Declared::default();
         let mut living: BTreeMap<String, TaskId> = BTreeMap::new();
         for (number, spec) in (0..).zip(old.tasks) {
-            living.insert(spec.name.clone().expect("a name"), id(number));
-            declared.insert(Declaration::of(&spec), id(number));
+            declared.insert(id(number), Fingerprint::of(&spec));
+            living.insert(spec.name.expect("a name"), id(number));
         }
         living.remove("removed");
         living.insert("replaced".to_owned(), id(90));
         living.insert("other".to_owned(), id(91));
         let now = [("changed", "B"), ("new", "n"), ("other", "o")];
         let new = file(&text(&[&both[..], &now].concat()));
-        let changes = declared.changes(new, |name| living.get(name).copied());
-        let names = |wanted: &[Wanted]| -> Vec<String> {
-            wanted.iter().filter_map(|wanted| wanted.spec.name.clone()).collect()
-        };
-        assert_eq!(names(&changes.launch), ["removed", "changed", "new"]);
+        let name_of = |task| living.iter().find(|(_, now)| **now == task).map(|(n, _)| n.clone());
+        let changes = declared.compared(new, |name| living.get(name).copied(), name_of);
+        assert_eq!(Vec::from_iter(changes.launch.names()), ["removed", "changed", "new"]);
         assert_eq!(Vec::from_iter(changes.changed), ["changed"]);
         assert_eq!(changes.stop, ["gone"]);
         assert_eq!(changes.taken, ["replaced", "other"]);

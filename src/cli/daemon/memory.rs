@@ -26,7 +26,8 @@ impl Memory {
         memory
     }
 
-    fn give_back(&self) {
+    /// Asks the allocator for what it holds free.
+    pub(super) fn give_back(&self) {
         give_back_free_memory();
         if let Some(code) = &self.code {
             code.give_back();
@@ -48,6 +49,14 @@ impl Memory {
             self.settled = tasks;
         }
         now
+    }
+}
+
+/// Before so many tasks are launched: what was needed to know them is free by now. Given back and
+/// taken anew, it has what stays of them lie close together.
+pub(super) fn make_room(launches: usize) {
+    if launches >= MANY {
+        give_back_free_memory();
     }
 }
 

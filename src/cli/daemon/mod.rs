@@ -3,6 +3,7 @@
 mod change;
 mod declared;
 mod handed;
+mod launches;
 mod memory;
 mod metrics;
 mod own_socket;
@@ -231,7 +232,9 @@ impl Daemon {
         if events.capacity() > EVENTS_ROOM {
             events.shrink_to(EVENTS_ROOM);
         }
-        self.transitions.tidy(Instant::now());
+        if self.transitions.tidy(Instant::now()) {
+            self.memory.give_back();
+        }
     }
 
     fn log_event(&mut self, event: &Event) {

@@ -1,13 +1,14 @@
 //! A task file that is read again: another process of this program parses it, and what that tells
 //! is compared with what is, a little in each turn.
 
-use super::declared::{Changes, Comparison, Declared};
-use super::told::{Line, ToldProblem, ToldTask};
+use super::declared::{Changes, Comparison, Declared, name_of};
+use super::told::{Line, ToldProblem, ToldTask, spec_of};
 use crate::control::{ReloadCall, ReloadRefusal};
 use crate::reactor::{Ready, Supervisor, WatchId};
 use crate::sys::successor::{Asked, Successor};
 use crate::vocabulary::limits::READING_TURN_TIME;
 use crate::vocabulary::{InvalidField, cause};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -164,8 +165,8 @@ impl Reading {
         let line = self.text.get(range).unwrap_or_default();
         if let Some(task) = self.task.take() {
             let find = |name: &str| supervisor.find(name);
-            let spec = || task.spec(line);
-            self.comparison.add(declared, find, &task.name, task.print, spec)?;
+            let spec = || understood(line, &task);
+            self.comparison.add(declared, find, &task, spec)?;
             return Ok(Step::Next);
         }
         let told = serde_json::from_slice(line);
@@ -184,12 +185,20 @@ impl Reading {
         }
         let Some(first) = self.problems.first() else {
             let comparison = std::mem::take(&mut self.comparison);
-            return Progress::Read(comparison.finish(declared, |name| supervisor.find(name)));
+            let name_of = |task| name_of(task, supervisor);
+            return Progress::Read(comparison.finish(declared, name_of));
         };
         log::error!("nothing was changed, since the task file cannot be");
         let field = InvalidField { field: first.field.clone(), reason: first.reason.clone() };
         Progress::Refused(ReloadRefusal::InvalidTask { field, line: first.line })
     }
+}
+
+/// The line of a spec, if it tells one.
+fn understood<'l>(line: &'l [u8], task: &ToldTask) -> Result<Cow<'l, str>, String> {
+    let line = str::from_utf8(line).map_err(|error| error.to_string())?;
+    spec_of(line, task.after.clone()).map_err(|wrong| wrong.to_string())?;
+    Ok(line.into())
 }
 
 fn ask(file: &Path) -> Result<Asked, String> {

@@ -2,7 +2,8 @@
 //! when it is read again.
 
 use super::change::{Change, preview};
-use super::declared::{Changes, Declaration, Declared, HandedTask, named_spec, refusal};
+use super::declared::{Changes, Declared, Fingerprint, HandedTask, named_spec, refusal};
+use super::memory;
 use super::reading::{Progress, Reading};
 use super::settings;
 use crate::cli::task_file::{self, TaskFile};
@@ -51,11 +52,13 @@ impl Tasks {
                 }
                 continue;
             }
-            declared.insert(Declaration::of(&named_spec(&status.identity)), task);
+            declared.insert(task, Fingerprint::of(&named_spec(&status.identity)));
         }
-        let changes = declared.changes(tasks, |name| supervisor.find(name));
+        let changes = declared.changes(tasks, supervisor);
         let change = (changes != Changes::default()).then(|| {
-            let mut change = Change::begin(changes, None, &declared, supervisor);
+            // The file is gone with all its specs: what stays of the launches finds its room.
+            memory::make_room(changes.launch.len());
+            let mut change = Change::begin(changes, None, supervisor);
             // Nobody is served yet, and whoever is served first is to find all of them.
             change.go_on(usize::MAX, supervisor);
             change
@@ -129,7 +132,8 @@ impl Tasks {
                 }
             }
             if let Some(change) = self.change.take() {
-                finish(&change, server);
+                self.declared.tidy(supervisor);
+                finish(change, server);
             }
             if !self.go_on_reading(supervisor, server, is_ending) {
                 return;
@@ -203,7 +207,7 @@ impl Tasks {
             }
             (Ok(changes), call) => {
                 let asker = call.map(|call| call.ticket);
-                let begun = Change::begin(changes, asker, &self.declared, supervisor);
+                let begun = Change::begin(changes, asker, supervisor);
                 self.change = Some(begun);
             }
             (Err(why), Some(call)) => server.answer_reload(call.ticket, Err(&why)),
@@ -221,13 +225,13 @@ impl Tasks {
             refusal(&problems)
         })?;
         settings::warn(&tasks);
-        Ok(self.declared.changes(tasks, |name| supervisor.find(name)))
+        Ok(self.declared.changes(tasks, supervisor))
     }
 }
 
 /// Logs what has come of a change and answers who asked for it.
-fn finish(change: &Change, server: &mut Server) {
-    let report = &change.report;
+fn finish(change: Change, server: &mut Server) {
+    let (asker, report) = change.end();
     for (name, error) in &report.failed {
         log::error!("task={name} cannot be as the task file has it: {error}");
     }
@@ -239,7 +243,7 @@ fn finish(change: &Change, server: &mut Server) {
         report.failed.len(),
         report.unchanged
     );
-    if let Some(ticket) = change.asker {
-        server.answer_reload(ticket, Ok(report));
+    if let Some(ticket) = asker {
+        server.answer_reload(ticket, Ok(&report));
     }
 }

@@ -4,9 +4,10 @@
 use super::declared::Fingerprint;
 use crate::cli::task_file;
 use crate::control::{task_from_json, task_to_json};
-use crate::vocabulary::{TaskSpec, cause};
+use crate::vocabulary::{InvalidField, TaskSpec, cause};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -41,20 +42,25 @@ pub(super) struct ToldProblem {
 }
 
 impl ToldTask {
-    fn of(spec: &TaskSpec) -> ToldTask {
+    pub(super) fn of(spec: &TaskSpec) -> ToldTask {
         ToldTask {
             name: spec.name.clone().unwrap_or_default(),
             print: Fingerprint::of(spec),
             after: spec.after.clone(),
         }
     }
+}
 
-    /// The spec, from the line behind this one.
-    pub(super) fn spec(&self, line: &[u8]) -> Result<TaskSpec, String> {
-        let json: Value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        let spec = task_from_json(json).map_err(|wrong| wrong.to_string())?;
-        Ok(TaskSpec { after: self.after.clone(), ..spec })
-    }
+/// The line of a spec: without `after`, which the line before it has.
+pub(super) fn told_spec(spec: &TaskSpec) -> String {
+    task_to_json(spec).to_string()
+}
+
+/// The spec that a line tells.
+pub(super) fn spec_of(line: &str, after: Vec<String>) -> Result<TaskSpec, InvalidField> {
+    let json: Value = serde_json::from_str(line)
+        .map_err(|error| InvalidField { field: String::new(), reason: error.to_string() })?;
+    Ok(TaskSpec { after, ..task_from_json(json)? })
 }
 
 /// Tells a file on standard output.
@@ -68,7 +74,7 @@ pub(crate) fn tell_tasks(path: &Path) -> Result<(), String> {
 }
 
 fn tell(path: &Path, out: &mut impl Write) -> io::Result<()> {
-    let mut line = |line: &Value| writeln!(out, "{line}");
+    let mut line = |line: &dyn Display| writeln!(out, "{line}");
     let json = |line: Line| serde_json::to_value(line).map_err(io::Error::other);
     match task_file::load(path) {
         Err(problems) => {
@@ -87,7 +93,7 @@ fn tell(path: &Path, out: &mut impl Write) -> io::Result<()> {
             }
             for spec in file.tasks {
                 line(&json(Line::Task(ToldTask::of(&spec)))?)?;
-                line(&task_to_json(&spec))?;
+                line(&told_spec(&spec))?;
             }
         }
     }
@@ -138,7 +144,8 @@ umask = \"027\"
             let Line::Task(task) = line(rest.next().unwrap()) else { panic!("no task") };
             assert_eq!(task.print, Fingerprint::of(spec));
             assert_eq!(Some(&task.name), spec.name.as_ref());
-            assert_eq!(task.spec(rest.next().unwrap()).as_ref(), Ok(spec));
+            let told = str::from_utf8(rest.next().unwrap()).unwrap();
+            assert_eq!(spec_of(told, task.after).as_ref(), Ok(spec));
         }
         assert_eq!(line(rest.next().unwrap()), Line::End);
         assert_eq!(rest.next(), None);

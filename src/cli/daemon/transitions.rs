@@ -4,6 +4,7 @@ use crate::vocabulary::{Event, EventKind, Status};
 use log::Level;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 /// A task that crashes again and again gets so many lines in so much time.
@@ -15,7 +16,9 @@ const WINDOWS_KEPT: usize = 1024;
 /// Writes the log, and bounds it for each task.
 #[derive(Debug, Default)]
 pub(super) struct Transitions {
-    windows: HashMap<Box<str>, Window>,
+    /// By a number made of the task's name: names that come and go would leave holes in the memory
+    /// between what stays of each launch.
+    windows: HashMap<u64, Window>,
     /// When those that are over are forgotten, where there are many.
     tidy_at: Option<Instant>,
 }
@@ -45,10 +48,11 @@ impl Transitions {
         self.tidy_at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Forgets the windows that are over, once it is time.
-    pub(super) fn tidy(&mut self, now: Instant) {
+    /// Forgets the windows that are over, once it is time. Whether it was, so that memory is free
+    /// that many have taken.
+    pub(super) fn tidy(&mut self, now: Instant) -> bool {
         if self.tidy_at.is_none_or(|at| at > now) {
-            return;
+            return false;
         }
         self.windows.retain(|_, window| {
             window.held_back > 0 || now.saturating_duration_since(window.begun) < WINDOW
@@ -57,13 +61,17 @@ impl Transitions {
         // Those of tasks that were held back wait for their next line.
         let is_quiet = self.windows.values().all(|window| window.held_back > 0);
         self.tidy_at = (!is_quiet && self.windows.len() > WINDOWS_KEPT).then(|| now + WINDOW);
+        true
     }
 
     /// Whether another line may be written now, and how many were held back before it.
     fn admit(&mut self, name: &str, now: Instant) -> (bool, u32) {
         let new = Window { begun: now, lines: 0, held_back: 0 };
-        let Some(window) = self.windows.get_mut(name) else {
-            self.windows.insert(name.into(), Window { lines: 1, ..new });
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let key = hasher.finish();
+        let Some(window) = self.windows.get_mut(&key) else {
+            self.windows.insert(key, Window { lines: 1, ..new });
             if self.windows.len() > WINDOWS_KEPT {
                 self.tidy_at.get_or_insert(now + WINDOW);
             }
@@ -152,9 +160,9 @@ mod tests {
         }
         transitions.admit("last", begin + WINDOW / 2);
         (0..100).for_each(|_| _ = transitions.admit("often", begin));
-        transitions.tidy(begin + WINDOW / 2);
+        assert!(!transitions.tidy(begin + WINDOW / 2));
         assert_eq!(transitions.windows.len(), 5002, "it is not time");
-        transitions.tidy(begin + WINDOW);
+        assert!(transitions.tidy(begin + WINDOW));
         assert_eq!(transitions.windows.len(), 2);
         assert!(transitions.windows.capacity() < 5000 && transitions.timeout().is_none());
         assert_eq!(transitions.admit("often", begin + WINDOW), (true, 80));
