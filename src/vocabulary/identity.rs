@@ -99,6 +99,14 @@ impl Identity {
         TaskSpec { declared: spec.declared, ..self.launched_spec() } == *spec
     }
 
+    /// The same as one that came from the daemon's task file.
+    #[cfg(feature = "cli")]
+    pub(crate) fn as_declared(&self) -> Identity {
+        let common = Arc::new(TaskSpec { declared: true, ..(*self.common).clone() });
+        let (own, launched_with) = (self.own.clone(), self.launched_with.clone());
+        Identity { common, own, launched_with, name: self.name.clone(), ..*self }
+    }
+
     /// The same with a stream that goes elsewhere.
     #[cfg(feature = "cli")]
     pub(crate) fn with_sink(&self, stream: StreamKind, sink: Sink) -> Identity {

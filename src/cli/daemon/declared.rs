@@ -189,6 +189,10 @@ impl Declared {
         all
     }
 
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.tasks.iter().map(|(_, ours)| ours.task)
+    }
+
     /// A task of the file was launched.
     pub(super) fn insert(&mut self, declaration: Declaration, task: TaskId) {
         let Declaration { name, after, spec } = declaration;

@@ -52,6 +52,7 @@ impl Tasks {
                 continue;
             }
             declared.insert(Declaration::of(&named_spec(&status.identity)), task);
+            supervisor.declare(task);
         }
         let changes = declared.changes(tasks, |name| supervisor.find(name));
         let change = (changes != Changes::default()).then(|| {
@@ -67,9 +68,11 @@ impl Tasks {
     pub(super) fn go_on(
         file: Option<PathBuf>,
         handed: Vec<HandedTask>,
-        supervisor: &Supervisor,
+        supervisor: &mut Supervisor,
     ) -> Tasks {
         let declared = Declared::go_on(handed, supervisor);
+        // A program that knew no such mark may have launched them.
+        declared.tasks().for_each(|task| supervisor.declare(task));
         Tasks { file, declared, change: None, reading: None, waiting: VecDeque::new() }
     }
 
