@@ -105,7 +105,7 @@ impl Engine {
     }
 
     fn has_spec(&self, id: TaskId, spec: &TaskSpec) -> bool {
-        self.identity(id).is_some_and(|identity| identity.was_launched_as(spec))
+        self.identity(id).is_some_and(|identity| identity.is_as(spec))
     }
 
     fn task_exists(&self, id: TaskId, name: String) -> RequestError {
