@@ -6,7 +6,9 @@ mod harness;
 
 use harness::apart::{self, Figures, figure, tell};
 use harness::arguments::Arguments;
+use harness::bare::{self, Groups};
 use harness::daemon::{self, Daemon};
+use harness::programs::Program;
 use harness::report::{Bound, Cell, Report};
 use harness::{Outcome, process, programs, turn_until};
 use ostler::{CgroupMode, EventKind, FileSink, Options, Sink, Supervisor, TaskId, TaskSpec};
@@ -14,13 +16,23 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const COLUMNS: [&str; 7] =
-    ["what", "N", "ratio", "ostler us", "bare us", "Version p99 ms", "Version most ms"];
+const COLUMNS: [&str; 9] = [
+    "what",
+    "N",
+    "ratio",
+    "ratio, grouped",
+    "ostler us",
+    "bare us",
+    "grouped us",
+    "Version p99 ms",
+    "Version most ms",
+];
 /// Between two calls of whoever waits.
 const PAUSE: Duration = Duration::from_millis(2);
 /// No storm lasts as long.
@@ -51,15 +63,25 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
             let words = [count, rounds, rotated, grouped].map(|number| number.to_string());
             let figures = apart::measure("captured", &words)?;
             let what = format!("captured sleep, two {how}{group}");
-            let ratio = figure(&figures, "ratio");
-            let cells =
-                ["ostler_us", "bare_us"].map(|name| Cell::Number(figure(&figures, name), 1));
-            let [ours, bare] = cells;
+            let cell = |name, digits| Cell::Number(figure(&figures, name), digits);
             let none = || Cell::Number(f64::NAN, 0);
-            let number = Cell::Number(count as f64, 0);
-            let row = vec![what.clone().into(), number, Cell::Number(ratio, 2), ours, bare];
-            report.row(row.into_iter().chain([none(), none()]).collect());
-            report.target(format!("{what}: time of the bare loop"), ratio, Bound::AtMost(1.1));
+            report.row(vec![
+                what.clone().into(),
+                Cell::Number(count as f64, 0),
+                cell("ratio", 2),
+                cell("grouped_ratio", 2),
+                cell("ostler_us", 1),
+                cell("bare_us", 1),
+                cell("grouped_us", 1),
+                none(),
+                none(),
+            ]);
+            // Like is compared with like: where each task gets a group, so does each bare child.
+            let (floor, ratio) = match grouped {
+                1 => ("the bare loop with groups", figure(&figures, "grouped_ratio")),
+                _ => ("the bare loop", figure(&figures, "ratio")),
+            };
+            report.target(format!("{what}: time of {floor}"), ratio, Bound::AtMost(1.1));
         }
     }
     let count = arguments.size(1_000, 10_000);
@@ -80,7 +102,9 @@ fn add_storm(report: &mut Report, what: &str, count: usize, figures: &Figures) {
         what.into(),
         Cell::Number(count as f64, 0),
         Cell::Number(f64::NAN, 0),
+        Cell::Number(f64::NAN, 0),
         Cell::Number(value("each_us"), 1),
+        Cell::Number(f64::NAN, 0),
         Cell::Number(f64::NAN, 0),
         Cell::Number(value("p99_ms"), 2),
         Cell::Number(value("most_ms"), 2),
@@ -90,38 +114,39 @@ fn add_storm(report: &mut Report, what: &str, count: usize, figures: &Figures) {
 
 /// A role: the library starts `sleep`s whose output it captures, and so does a loop that opens the
 /// same files and spawns the same program as the standard library does: `posix_spawn`, which is
-/// clone(2) with CLONE_VM and CLONE_VFORK. In turns; the ratio is that of each round.
+/// clone(2) with CLONE_VM and CLONE_VFORK. With groups there is one more loop, which makes a group
+/// for each and has it born there. In turns; the ratios are those of each round.
 fn captured(count: usize, rounds: usize, rotated: bool, grouped: bool) -> Outcome<()> {
     let cgroup = if grouped { CgroupMode::Auto } else { CgroupMode::Never };
     let mut supervisor =
         Supervisor::new(Options { cgroup, own_process: true, ..Options::default() })?;
-    let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let groups = if grouped { Groups::make() } else { None };
+    let mut took: [Vec<f64>; 3] = Default::default();
     for round in 0..rounds + 1 {
         let files = tempfile::tempdir_in("/dev/shm")?;
-        let both = |ours_first: bool, supervisor: &mut Supervisor| -> Outcome<(f64, f64)> {
-            let floor = |name: &str| bare_sleeps(&files.path().join(name), count);
-            match ours_first {
-                true => {
-                    let ours = sleeps(supervisor, &files.path().join("ours"), count, rotated)?;
-                    Ok((ours, floor("bare")?))
-                }
-                false => {
-                    let floor = floor("bare")?;
-                    Ok((sleeps(supervisor, &files.path().join("ours"), count, rotated)?, floor))
-                }
-            }
-        };
-        let (one, other) = both(round % 2 == 0, &mut supervisor)?;
+        let mut now = [f64::NAN; 3];
+        for turn in 0..3 {
+            let which = (turn + round) % 3;
+            let files = files.path().join(which.to_string());
+            now[which] = match (which, &groups) {
+                (0, _) => sleeps(&mut supervisor, &files, count, rotated)?,
+                (1, _) => bare_sleeps(&files, count)?,
+                (_, Some(groups)) => grouped_sleeps(groups, &files, count)?,
+                (_, None) => continue,
+            };
+        }
         // The first round warms up.
         if round > 0 {
-            ours.push(one);
-            bare.push(other);
-            ratios.push(one / other);
+            took.iter_mut().zip(now).for_each(|(all, one)| all.push(one));
         }
     }
+    let [ours, bare, in_groups] = took;
+    let ratio = |to: &[f64]| harness::median(ours.iter().zip(to).map(|(a, b)| a / b).collect());
+    tell("ratio", ratio(&bare));
+    tell("grouped_ratio", ratio(&in_groups));
     tell("ostler_us", harness::median(ours));
     tell("bare_us", harness::median(bare));
-    tell("ratio", harness::median(ratios));
+    tell("grouped_us", harness::median(in_groups));
     Ok(())
 }
 
@@ -182,6 +207,29 @@ fn bare_sleeps(files: &Path, count: usize) -> Outcome<f64> {
         children.0.push(command.spawn()?);
     }
     Ok(begun.elapsed().as_secs_f64() * 1e6 / count as f64)
+}
+
+/// What a group for each costs by itself: their files are opened and not handed over.
+fn grouped_sleeps(groups: &Groups, files: &Path, count: usize) -> Outcome<f64> {
+    std::fs::create_dir(files)?;
+    let args = vec!["1000".to_owned()];
+    let sleep = Program { path: "/bin/sleep".to_owned(), args, note: None };
+    let command = bare::Command::new(&sleep)?.apart();
+    let names: Vec<String> = (0..count).map(|number| format!("sleep-{number}")).collect();
+    let mut children = Vec::with_capacity(count);
+    let begun = Instant::now();
+    for name in &names {
+        for stream in ["out", "err"] {
+            let path = files.join(format!("{name}.{stream}"));
+            File::options().append(true).create(true).open(path)?;
+        }
+        let group = groups.make_group(name)?;
+        children.push(command.launch(Some(group.as_fd()))?);
+    }
+    let took = begun.elapsed();
+    drop(children);
+    names.iter().try_for_each(|name| groups.remove_group(name))?;
+    Ok(took.as_secs_f64() * 1e6 / count as f64)
 }
 
 type Storm = fn(usize, bool) -> Outcome<()>;

@@ -1,5 +1,7 @@
 //! The request to launch a task.
 
+#[cfg(feature = "cli")]
+use super::task::Changed;
 use super::task::{Cause, State, Task};
 use super::waiting::{Ask, Asker};
 use super::{Engine, Outcome, Timer};
@@ -103,7 +105,7 @@ impl Engine {
     }
 
     fn has_spec(&self, id: TaskId, spec: &TaskSpec) -> bool {
-        self.identity(id).is_some_and(|identity| identity.was_launched_as(spec))
+        self.identity(id).is_some_and(|identity| identity.is_as(spec))
     }
 
     fn task_exists(&self, id: TaskId, name: String) -> RequestError {
@@ -145,6 +147,20 @@ impl Engine {
         };
         let reason = "remove exited tasks first, or launch with auto_remove".to_owned();
         Err(RequestError::Limit { limit, maximum: maximum as u64, reason })
+    }
+
+    /// From now on the task is one of the task file.
+    #[cfg(feature = "cli")]
+    pub fn declare(&mut self, id: TaskId) {
+        let Some(identity) = self.identity(id).filter(|identity| !identity.common().declared)
+        else {
+            return;
+        };
+        let identity = Arc::new(self.shared(identity.as_declared()));
+        if let Some(task) = self.table.get_mut(id) {
+            task.identity = identity;
+            self.table.note(id, Changed::Spec);
+        }
     }
 
     /// The same in less memory, where one of the last launches was like it.

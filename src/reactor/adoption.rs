@@ -3,7 +3,7 @@
 
 use super::adopted_end::UNWATCHED_LOOK;
 use super::groups::Finish;
-use super::output::PipeLeft;
+use super::output::{PipeLeft, Relay};
 use super::run::{Init, Main, Run, Start};
 use super::start::key_of;
 use super::store::{Keeping, Kept, Process, Store};
@@ -32,6 +32,8 @@ pub(super) struct Unadopted {
     pub(super) inits: HashMap<TaskId, (Pid, ProcessMark)>,
     /// The streams of tasks that could not all be opened.
     pub(super) streams: HashMap<TaskId, HeldUp>,
+    /// How many descriptors what is still to be taken over will take.
+    pub(super) descriptors: u64,
 }
 
 /// An adopted task whose streams could not all be opened.
@@ -136,13 +138,25 @@ impl Supervisor {
             return self.relay.sweep();
         }
         let mut leaves = BTreeSet::new();
+        self.unadopted.descriptors = self.descriptors_of(&ids, &processes);
         for (&task, (launch, number, state, containment)) in ids.iter().zip(known) {
             let contained = containment == Some(Containment::CgroupV2) && self.groups.has_tree();
             let left = Left { task, number, contained };
             leaves.extend(self.adopt_task(&left, state, processes.get(&launch)));
         }
         self.adopt_streams(&ids, &processes);
+        self.unadopted.descriptors = 0;
         self.adopt_groups(&leaves);
+    }
+
+    /// What the inits and streams of those with a process take at least.
+    fn descriptors_of(&self, ids: &[TaskId], processes: &HashMap<LaunchNumber, Process>) -> u64 {
+        let needed = |&task: &TaskId| {
+            let identity = self.engine.identity(task)?;
+            let of_init = processes.get(&identity.number)?.init.is_some();
+            Some(u64::from(of_init) + Relay::descriptors_needed(&identity.spec(), true))
+        };
+        ids.iter().filter_map(needed).sum()
     }
 
     /// Takes over what one task has in the kernel. The answer: the group of its run.
@@ -356,6 +370,8 @@ impl Supervisor {
     ) {
         let Some(identity) = self.engine.identity(task).cloned() else { return };
         let run = self.runs.get(task).map(|run| run.number);
+        // Files that need not be open make room for the rest.
+        let _ = self.taken_descriptors();
         if !self.relay.adopt(self.now.mono, task, &identity, run, owner, pipes.clone()) {
             let pipes = self.relay.hold(&identity.name, &pipes);
             // Its task waits meanwhile, once its pipe is full.

@@ -323,6 +323,12 @@ impl Supervisor {
         self.relay.not_stored(task)
     }
 
+    /// Notes that a task is one of the task file, which names it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn declare(&mut self, task: TaskId) {
+        self.engine.declare(task);
+    }
+
     /// Every task that is remembered.
     pub fn tasks(&self) -> impl ExactSizeIterator<Item = TaskId> + '_ {
         self.engine.tasks()

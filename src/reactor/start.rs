@@ -324,10 +324,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether a descriptor of this number leaves so many reserves for everything else.
+    /// Whether a descriptor of this number leaves so many reserves for everything else, and what is
+    /// still to be taken over aside.
     pub(super) fn leaves_enough(&self, fd: &impl AsRawFd, reserves: u64) -> bool {
         let most = self.descriptor_limit.saturating_sub(reserves * self.reserve());
-        u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number < most)
+        let more = self.unadopted.descriptors;
+        u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number.saturating_add(more) < most)
     }
 
     /// Descriptors that tasks leave free for everything else.

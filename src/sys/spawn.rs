@@ -172,6 +172,8 @@ impl Spawner {
         let host = Host::find(options.own_process)?;
         let stack = if host.can_share() { Some(ChildStack::new()?) } else { None };
         let mounts = Mounts::new();
+        let table = DescriptorTable::default();
+        table.make_room(staging.null());
         let init_image = None;
         Ok(Spawner {
             options,
@@ -179,7 +181,7 @@ impl Spawner {
             mounts,
             staging,
             stack,
-            table: DescriptorTable::default(),
+            table,
             dead_newborns: 0,
             // A process of our own moves into a group made anew before it makes any.
             newborns_live: options.own_process,

@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::stat::Mode;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What becomes standard input, output and error of a task; `None`: /dev/null.
 #[derive(Copy, Clone, Debug, Default)]
@@ -48,6 +48,11 @@ impl Staging {
             Ok(unsafe { OwnedFd::from_raw_fd(fd) })
         };
         Ok(Staging { slots: [low()?, low()?, low()?], null: low()? })
+    }
+
+    /// The one that no child is given.
+    pub(super) fn null(&self) -> BorrowedFd<'_> {
+        self.null.as_fd()
     }
 
     /// The highest of them.

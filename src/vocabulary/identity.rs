@@ -94,9 +94,18 @@ impl Identity {
         }
     }
 
-    /// Whether this was launched, by whomever.
-    pub(crate) fn was_launched_as(&self, spec: &TaskSpec) -> bool {
-        TaskSpec { declared: spec.declared, ..self.launched_spec() } == *spec
+    /// Whether this is what was launched, or what has become of it by other limits; by whomever.
+    pub(crate) fn is_as(&self, spec: &TaskSpec) -> bool {
+        let is = |own: TaskSpec| TaskSpec { declared: spec.declared, ..own } == *spec;
+        is(self.launched_spec()) || self.launched_with.is_some() && is(self.spec().into_owned())
+    }
+
+    /// The same as one that came from the daemon's task file.
+    #[cfg(feature = "cli")]
+    pub(crate) fn as_declared(&self) -> Identity {
+        let common = Arc::new(TaskSpec { declared: true, ..(*self.common).clone() });
+        let (own, launched_with) = (self.own.clone(), self.launched_with.clone());
+        Identity { common, own, launched_with, name: self.name.clone(), ..*self }
     }
 
     /// The same with a stream that goes elsewhere.

@@ -85,3 +85,23 @@ fn tasks_are_taken_over_with_few_descriptors() {
     nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).expect("killed");
     assert_eq!(life.wait("t80")["state"], "exited");
 }
+
+#[test]
+fn streams_that_are_taken_over_leave_descriptors_for_clients() {
+    let mut life = Life::unborn(&[]);
+    life.begin_with_descriptors(64);
+    let launch = |number: usize| {
+        let path = life.text_path(&format!("{number}.log"));
+        let stdout = json!({"kind": "file", "path": path, "max_size_bytes": 100_000});
+        let task = json!({"name": format!("t{number}"), "command": "/bin/sleep", "args": ["600"],
+            "stdout": stdout});
+        life.client().call("org.ostler.Launch", json!({ "task": task })).is_ok()
+    };
+    let launched = (0..).take_while(|&number| launch(number)).count();
+    life.kill();
+    life.begin_with_descriptors(64);
+    // All streams are open by now. Files that need not be so are closed where others need them.
+    let taken = life.call("DaemonStats", json!({}))["fds"].as_u64();
+    assert!(taken.is_some_and(|taken| taken < 56), "{taken:?}");
+    assert_eq!(life.running().len(), launched);
+}

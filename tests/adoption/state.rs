@@ -339,6 +339,31 @@ fn what_has_left_the_file_while_no_daemon_ran_is_stopped() {
 }
 
 #[test]
+fn what_the_file_has_named_once_leaves_with_it_whoever_has_launched_it() {
+    let mut life = Life::unborn(&[]);
+    let file = life.path("tasks.toml");
+    let mut with_file = Life::unborn(&["--tasks", file.to_str().expect("text")]);
+    std::mem::swap(&mut life, &mut with_file);
+    std::fs::write(&file, "").expect("written");
+    life.begin();
+    let names = ["a", "b"];
+    let pids = names.map(|name| {
+        let task = json!({"name": name, "command": "/bin/sleep", "args": ["600"]});
+        life.call("Launch", json!({ "task": task }))["status"]["pid"].take()
+    });
+    life.kill();
+    let task = |name| format!("[task.{name}]\ncommand = '/bin/sleep'\nargs = ['600']\n");
+    std::fs::write(&file, names.map(task).concat()).expect("written");
+    life.begin();
+    assert_eq!(names.map(|name| life.inspect(name)["pid"].take()), pids);
+    life.kill();
+    std::fs::write(&file, task("b")).expect("written");
+    life.begin();
+    wait_for("one is left", || life.running() == ["b"]);
+    assert_eq!(life.inspect("b")["pid"], pids[1]);
+}
+
+#[test]
 fn a_task_of_the_file_keeps_the_limits_that_came_later() {
     let mut life = Life::unborn(&[]);
     let file = life.path("tasks.toml");

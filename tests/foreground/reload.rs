@@ -1,6 +1,6 @@
 //! The daemon reads its task file again: by `ostler reload` and by HUP.
 
-use crate::support::{Running, ostler};
+use crate::support::{Running, ostler, signal, wait_for};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -153,4 +153,54 @@ fn without_a_file_there_is_nothing_to_read() {
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("there is no task file to read again"), "{stderr}");
+}
+
+/// What the log says when another process cannot read the file.
+const READ_HERE: &str = "the task file is read by the daemon itself";
+
+#[test]
+fn with_no_descriptor_for_another_process_the_daemon_reads_it_itself() {
+    let mut node = Node::start(&format!("[task.a]\n{SLEEP}[task.b]\n{SLEEP}"));
+    node.write(&format!("[task.a]\n{SLEEP}"));
+    let pid = node.daemon.pid();
+    let taken = |number: &u32| PathBuf::from(format!("/proc/{pid}/fd/{number}")).exists();
+    // One is left, for the file.
+    let lowest = (0..).find(|number| !taken(number)).expect("a number");
+    let soft = format!("--nofile={}:", lowest + 1);
+    let limited =
+        std::process::Command::new("prlimit").args(["--pid", &pid.to_string(), &soft]).status();
+    assert!(limited.expect("started").success());
+    node.daemon.signal("HUP");
+    let why = node.daemon.expect(READ_HERE);
+    assert!(why.contains("Too many open files"), "{why}");
+    node.daemon.expect("task file: started=0 stopped=1 restarted=0 failed=0 unchanged=1");
+}
+
+#[test]
+fn when_the_other_process_is_killed_the_daemon_reads_it_itself() {
+    let mut node = Node::start(&format!("[task.a]\n{SLEEP}[task.b]\n{SLEEP}"));
+    let (file, next) = (node.path("node.toml"), node.path("next"));
+    std::fs::remove_file(&file).expect("removed");
+    // Whoever opens it waits for somebody who writes to it.
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
+    node.daemon.signal("HUP");
+    let daemon = node.daemon.pid();
+    let mut reader = None;
+    wait_for("the other process", || {
+        let children = format!("/proc/{daemon}/task/{daemon}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        reader = children.split_whitespace().find_map(|child| {
+            let words = std::fs::read(format!("/proc/{child}/cmdline")).ok()?;
+            let reads = words.split(|&byte| byte == 0).any(|word| word == b"read-tasks");
+            reads.then(|| child.parse().expect("a number"))
+        });
+        reader.is_some()
+    });
+    std::fs::write(&next, format!("[task.b]\n{SLEEP}")).expect("written");
+    std::fs::rename(&next, &file).expect("renamed");
+    signal(reader.expect("found"), "KILL");
+    let why = node.daemon.expect(READ_HERE);
+    assert!(why.contains("it has ended before its time"), "{why}");
+    node.daemon.expect("task file: started=0 stopped=1 restarted=0 failed=0 unchanged=1");
+    assert_eq!(names(&node.tasks()), ["b"]);
 }

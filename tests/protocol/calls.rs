@@ -171,6 +171,11 @@ fn limits_are_changed_and_told() {
     assert_eq!(reply["resources"], json!({"pids_max": -1, "cpuset": "", "cpu_max": -1}));
     let inspected = answer(&mut client, "Inspect", json!({"name": "a"}));
     assert_eq!(inspected["status"]["task"]["resources"], reply["resources"]);
+    let changed = &inspected["status"]["task"];
+    for task in [&shell("a", "exec sleep 60"), changed] {
+        let same = json!({"task": task, "if_exists": "same"});
+        assert_eq!(answer(&mut client, "Launch", same)["status"]["id"], inspected["status"]["id"]);
+    }
     let unknown = json!({"name": "b", "resources": none});
     let zero = json!({"name": "a", "resources": {"pids_max": 0}});
     let many = json!({"name": "a", "resources": {"pids_max": 4_194_305}});

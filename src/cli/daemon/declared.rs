@@ -144,6 +144,10 @@ impl Declared {
         all
     }
 
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.tasks.keys().copied()
+    }
+
     /// A task of the file was launched.
     pub(super) fn insert(&mut self, task: TaskId, print: Fingerprint) {
         self.tasks.insert(task, print);

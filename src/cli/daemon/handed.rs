@@ -63,7 +63,7 @@ impl Daemon {
         )?;
         // What nobody has asked for is of no use to this program.
         drop(descriptors);
-        let tasks = Tasks::go_on(settings.task_file, host.tasks, &supervisor);
+        let tasks = Tasks::go_on(settings.task_file, host.tasks, &mut supervisor);
         let version = supervisor.facts().version;
         log::info!(
             "ostler version={version} has taken over from version={before}: tasks={}",

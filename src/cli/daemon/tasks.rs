@@ -53,6 +53,7 @@ impl Tasks {
                 continue;
             }
             declared.insert(task, Fingerprint::of(&named_spec(&status.identity)));
+            supervisor.declare(task);
         }
         let changes = declared.changes(tasks, supervisor);
         let change = (changes != Changes::default()).then(|| {
@@ -70,9 +71,11 @@ impl Tasks {
     pub(super) fn go_on(
         file: Option<PathBuf>,
         handed: Vec<HandedTask>,
-        supervisor: &Supervisor,
+        supervisor: &mut Supervisor,
     ) -> Tasks {
         let declared = Declared::go_on(handed, supervisor);
+        // A program that knew no such mark may have launched them.
+        declared.tasks().for_each(|task| supervisor.declare(task));
         Tasks { file, declared, change: None, reading: None, waiting: VecDeque::new() }
     }
 
