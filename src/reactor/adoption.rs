@@ -5,7 +5,7 @@ use super::adopted_end::UNWATCHED_LOOK;
 use super::groups::Finish;
 use super::output::{PipeLeft, Relay};
 use super::run::{Init, Main, Run, Start};
-use super::start::key_of;
+use super::start::{key_of, scarce_from};
 use super::store::{Keeping, Kept, Process, Store};
 use super::token::Owner;
 use super::{Due, Options, Supervisor, register};
@@ -144,7 +144,15 @@ impl Supervisor {
             let left = Left { task, number, contained };
             leaves.extend(self.adopt_task(&left, state, processes.get(&launch)));
         }
+        // Where they are many the first of their files need not stay open either.
+        let taken = self.taken_descriptors().unwrap_or(u64::MAX);
+        let all = taken.saturating_add(self.unadopted.descriptors);
+        let are_many = all >= scarce_from(self.descriptor_limit);
+        let before = are_many.then(|| self.relay.spare_files_from(Some(0)));
         self.adopt_streams(&ids, &processes);
+        if let Some(before) = before {
+            self.relay.spare_files_from(before);
+        }
         self.unadopted.descriptors = 0;
         self.adopt_groups(&leaves);
     }

@@ -117,6 +117,11 @@ impl RotatedFile {
 }
 
 impl Relay {
+    /// From which descriptor on files that are opened need not stay open; returns what held before.
+    pub(crate) fn spare_files_from(&mut self, from: Option<RawFd>) -> Option<RawFd> {
+        std::mem::replace(&mut self.options.scarce_from, from)
+    }
+
     /// All that there was of a stream was moved: its file is closed where descriptors are too few.
     pub(in crate::reactor::output) fn rest(&mut self, key: Key) {
         let until = self.options.files_until;
