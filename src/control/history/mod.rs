@@ -1,12 +1,18 @@
 //! The last events, kept for clients that come late or fall behind.
 
+mod bytes;
+#[cfg(feature = "cli")]
+mod exchange;
 mod packed;
+mod paths;
+mod ring;
 
 use super::wire::EventShape;
 use crate::vocabulary::Event;
 use crate::vocabulary::limits::EVENTS_KEPT;
 use packed::Record;
-use std::collections::VecDeque;
+use paths::Beginning;
+use ring::{Ring, Stamp};
 
 /// Events that are older than the history, or of another one.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -18,7 +24,9 @@ pub(crate) struct Lost {
 /// The last [`EVENTS_KEPT`] events, packed.
 #[derive(Debug)]
 pub(crate) struct History {
-    records: VecDeque<Record>,
+    ring: Ring,
+    /// Of the paths of groups in it.
+    beginning: Beginning,
     /// Events up to this one are gone, or were never here.
     gone: u64,
     /// Printed before the number of a launch.
@@ -28,45 +36,43 @@ pub(crate) struct History {
 impl History {
     /// An empty history: what comes has a sequence above `sequence`.
     pub(crate) fn new(instance: String, sequence: u64) -> History {
-        History { records: VecDeque::new(), gone: sequence, instance }
+        let (ring, beginning) = (Ring::default(), Beginning::default());
+        History { ring, beginning, gone: sequence, instance }
     }
 
     /// Adds all of it to `bytes`, for [`History::of_bytes`].
     #[cfg(feature = "cli")]
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
-        packed::write_head(bytes, self.gone, self.records.len());
-        for record in &self.records {
-            record.write(bytes);
-        }
+        exchange::write(bytes, self.gone, &self.ring, &self.beginning);
     }
 
     /// The history that another program has written; what it tells that is not known here ends it,
     /// and is lost to those who were behind.
     #[cfg(feature = "cli")]
     pub(crate) fn of_bytes(instance: String, sequence: u64, bytes: &[u8]) -> History {
-        let mut history = History::new(instance, sequence);
-        if let Some((gone, records)) = packed::read(bytes)
-            && records.back().map_or(gone, |record| record.sequence) == sequence
-        {
-            history.gone = gone;
-            history.records = records;
+        let mut beginning = Beginning::default();
+        match exchange::read(bytes, &mut beginning) {
+            Some((gone, ring)) if ring.newest().unwrap_or(gone) == sequence => {
+                History { ring, beginning, gone, instance }
+            }
+            _ => History::new(instance, sequence),
         }
-        history
     }
 
     /// Remembers an event; `cgroup` is that of the task's run.
     pub(crate) fn push(&mut self, event: &Event, cgroup: Option<String>) {
-        if self.records.len() >= EVENTS_KEPT
-            && let Some(oldest) = self.records.pop_front()
+        if self.ring.len() >= EVENTS_KEPT
+            && let Some(oldest) = self.ring.drop_oldest()
         {
-            self.gone = oldest.sequence;
+            self.gone = oldest;
         }
-        self.records.push_back(Record::pack(event, cgroup.as_deref()));
+        let stamp = Stamp { sequence: event.sequence, time: event.time.as_micros() };
+        self.ring.push(stamp, &packed::pack(event, cgroup.as_deref(), &mut self.beginning));
     }
 
     /// Sequence of the last event.
     pub(crate) fn last(&self) -> u64 {
-        self.records.back().map_or(self.gone, |record| record.sequence)
+        self.ring.newest().unwrap_or(self.gone)
     }
 
     /// Part of every launch's id.
@@ -78,7 +84,7 @@ impl History {
     /// happened, which may not have come here yet.
     pub(crate) fn check(&self, sequence: u64, newest: u64) -> Result<(), Lost> {
         if sequence < self.gone || sequence > newest.max(self.last()) {
-            let oldest = self.records.front().map_or(self.gone + 1, |record| record.sequence);
+            let oldest = self.ring.oldest().unwrap_or(self.gone + 1);
             return Err(Lost { oldest });
         }
         Ok(())
@@ -94,14 +100,17 @@ impl History {
         most: usize,
         mut take: impl FnMut(&EventShape<'_>) -> bool,
     ) -> u64 {
-        let start = self.records.partition_point(|record| record.sequence <= sequence);
         let mut reached = sequence;
-        for record in self.records.range(start..).take(most) {
-            let wanted = names.is_none_or(|names| names.iter().any(|name| name == record.name()));
-            if wanted && !record.unpack(&self.instance, &mut take) {
+        for (stamp, piece) in self.ring.after(sequence).take(most) {
+            let name = packed::name(piece);
+            let wanted = names.is_none_or(|names| names.iter().any(|wanted| wanted == name));
+            if wanted
+                && let Some(record) = Record::of(piece)
+                && !record.unpack(stamp, &self.instance, &self.beginning, &mut take)
+            {
                 break;
             }
-            reached = record.sequence;
+            reached = stamp.sequence;
         }
         reached
     }
