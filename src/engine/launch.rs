@@ -7,8 +7,8 @@ use super::waiting::{Ask, Asker};
 use super::{Engine, Outcome, Timer};
 use crate::vocabulary::limits::{EXITED_TASKS_MAX, LAUNCH_TIMEOUT_DEFAULT, TASKS_MAX};
 use crate::vocabulary::{
-    Answer, EventKind, Identity, IfExists, InvalidField, Mono, Now, RequestError, TaskId, TaskSpec,
-    Ticket,
+    Answer, EventKind, Identity, IfExists, InvalidField, Mono, Now, Ordered, RequestError, TaskId,
+    TaskSpec, Ticket,
 };
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -128,11 +128,11 @@ impl Engine {
                 None => refuse(format!("no task is named {name:?}: launch it first")),
             }
         };
-        let mut ids: Vec<TaskId> =
-            spec.after.iter().enumerate().map(find).collect::<Result<_, _>>()?;
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
+        let mut ids = Ordered::new();
+        for named in spec.after.iter().enumerate() {
+            ids.add(find(named)?);
+        }
+        Ok(ids.keys().copied().collect())
     }
 
     fn check_room(&self, replaced: Option<TaskId>) -> Result<(), RequestError> {

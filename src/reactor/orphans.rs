@@ -238,11 +238,11 @@ impl Supervisor {
 
 /// The sessions that descendants of `main` have made, once each.
 pub(super) fn sessions_of(family: impl Iterator<Item = Family>, main: Pid) -> Box<[i32]> {
-    let mut sessions: Vec<i32> = family.map(|family| family.session).collect();
-    sessions.retain(|&session| session != main.number());
-    sessions.sort_unstable();
-    sessions.dedup();
-    sessions.into()
+    let mut sessions = Ordered::new();
+    for family in family.filter(|family| family.session != main.number()) {
+        sessions.add(family.session);
+    }
+    sessions.keys().copied().collect()
 }
 
 #[cfg(test)]

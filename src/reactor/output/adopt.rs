@@ -67,7 +67,7 @@ impl Relay {
         identity: &Arc<Identity>,
         run: Option<u64>,
         owner: Option<Ids>,
-        mut pipes: Vec<PipeLeft>,
+        pipes: Vec<PipeLeft>,
     ) -> bool {
         let needed = Relay::descriptors_needed(&identity.spec(), false) > 0 && run.is_some();
         if !needed && pipes.is_empty() && !self.sink_was_stored(&identity.spec()) {
@@ -86,10 +86,14 @@ impl Relay {
         if let Some(output) = self.output_mut(task) {
             output.run = run;
         }
-        pipes.sort_unstable();
-        let last = run.or(pipes.last().map(|(run, _)| *run)).unwrap_or(0);
+        // They are few: the sort of the standard library is 3 KB of machine code for each type.
+        let mut in_order: Vec<PipeLeft> = Vec::with_capacity(pipes.len());
+        for pipe in pipes {
+            in_order.insert(in_order.partition_point(|other| *other <= pipe), pipe);
+        }
+        let last = run.or(in_order.last().map(|(run, _)| *run)).unwrap_or(0);
         let mut all = true;
-        for (run, kind) in pipes {
+        for (run, kind) in in_order {
             all &= self.adopt_pipe(now, task, run, kind);
         }
         for key in self.keys(task) {
