@@ -12,7 +12,7 @@ use std::process::Command;
 const PACKAGES_MAX: usize = 12;
 /// Bytes that a host of the smallest use grows by: size-optimised, one unit, stripped. A guard
 /// against growth: isolation, commands and adoption are in it whether the host uses them or not.
-const ADDED_BYTES_MAX: u64 = 590 << 10;
+const ADDED_BYTES_MAX: u64 = 600 << 10;
 
 const MANIFEST: &str = r#"[package]
 name = "host"
